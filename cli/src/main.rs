@@ -1,0 +1,2 @@
+//! zapp
+fn main() {}
