@@ -1,1 +1,46 @@
-//! sandbox
+//! Runs untrusted native code that cannot get out.
+//!
+//! A [`Program`] is an ELF file whose machine code the verifier has proved confined to a 4 GiB region
+//! of this process. A [`Snapshot`] is what instances start from: the program's start, or a guest frozen
+//! in `accept`. An [`Instance`] is one run: it takes a clean slot, runs on the calling thread, ends with
+//! a [`Report`], and leaves a slot that nobody can tell from a fresh one.
+//!
+//! ```no_run
+//! # fn main() -> Result<(), sandbox::Error> {
+//! let sandbox = sandbox::Sandbox::new(sandbox::Config::default())?;
+//! let program = sandbox.load(&std::fs::read("hello").unwrap())?;
+//! let snapshot = sandbox.start(&program, &sandbox::Limits::default())?;
+//! let finished = sandbox::Instance::builder(&snapshot).arg("hello").build()?.run();
+//! println!("{}", finished.report.to_json());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What this crate does not do: isolate against branch predictors and other state of the processor
+//! (run one process per trust domain), compile guests, or speak any network protocol.
+
+mod channel;
+mod error;
+mod instance;
+mod layout;
+mod limits;
+mod program;
+mod report;
+mod runtime;
+mod slot;
+mod snapshot;
+mod start;
+mod state;
+mod sys;
+mod trap;
+mod watchdog;
+
+pub use channel::{Input, Output};
+pub use error::Error;
+pub use instance::{Builder, Finished, Instance};
+pub use limits::{LimitKind, Limits};
+pub use program::Program;
+pub use report::{Outcome, REPORT_VERSION, Report, Usage};
+pub use runtime::{Config, Sandbox};
+pub use snapshot::Snapshot;
+pub use watchdog::Canceller;

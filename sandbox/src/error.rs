@@ -1,0 +1,76 @@
+//! What can go wrong between a program file and a running instance.
+
+use std::io;
+
+/// Why a program, an instance or a snapshot could not be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is no program this runtime loads, or its machine code is not proved confined.
+    #[error("program refused")]
+    Refused(#[from] verifier::ProgramError),
+    /// The processor lacks something the program's policy relies on.
+    #[error("this processor lacks {feature}, which verified programs may use")]
+    Processor {
+        /// Name of the feature.
+        feature: &'static str,
+    },
+    /// Program, heap and stack do not fit the memory limit or the slot.
+    #[error("the program does not fit: {writable} bytes writable of {limit} allowed")]
+    DoesNotFit {
+        /// Writable bytes of the program.
+        writable: u64,
+        /// The memory limit.
+        limit: u64,
+    },
+    /// Arguments and environment do not fit the initial stack.
+    #[error("arguments and environment take {bytes} bytes, of {max} allowed")]
+    ArgumentsTooLong {
+        /// Their size.
+        bytes: usize,
+        /// The largest size.
+        max: usize,
+    },
+    /// The memory of all live instances would exceed the sandbox's budget, or there are no more
+    /// mappings: try again when an instance has ended.
+    #[error("no room for another instance: {what}")]
+    Busy {
+        /// What there is no more of.
+        what: &'static str,
+    },
+    /// Something in this process makes running guests unsafe.
+    #[error("this process cannot host guests: {reason}")]
+    Host {
+        /// What was found.
+        reason: String,
+    },
+    /// The instance is in no state to be frozen.
+    #[error("cannot freeze: {reason}")]
+    CannotFreeze {
+        /// Why not.
+        reason: &'static str,
+    },
+    /// A path given for a mount or a channel cannot be used.
+    #[error("bad guest path {path:?}: {reason}")]
+    GuestPath {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The system refused a call.
+    #[error("{call}")]
+    System {
+        /// What was asked of it.
+        call: &'static str,
+        /// Its answer.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Names the call that failed.
+    pub(crate) fn system(call: &'static str) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::System { call, source }
+    }
+}

@@ -1,0 +1,171 @@
+//! A slot: a region bound to one snapshot, with its return stack, used by one instance after another.
+//!
+//! After [`Slot::reset`] the private pages of the region are exactly the snapshot's hot set and hold
+//! exactly what the snapshot says; every other page has been given back. So neither content nor the
+//! time a store takes tells an instance anything about the one before it (review F1, F2). A slot
+//! never serves a second snapshot: it is unmapped and a new one is reserved.
+
+use crate::error::Error;
+use crate::layout::{self, GUEST_END, THREAD_AREA, offset, size};
+use crate::runtime::Mappings;
+use crate::snapshot::{Backing, Snapshot, Span};
+use crate::sys::entry::GatePage;
+use crate::sys::guest::{Region, Source};
+use crate::sys::linux::PAGE;
+use crate::sys::pagemap::Pagemap;
+use crate::sys::stack::ReturnStack;
+use std::io;
+use std::ops::Range;
+use std::os::fd::AsFd;
+
+/// A region bound to a snapshot.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    pub(crate) region: Region,
+    pub(crate) stack: ReturnStack,
+    #[expect(dead_code, reason = "gives the mappings back when the slot is gone")]
+    mappings: Mappings,
+    /// Number of hot pages when the slot was last reset; the hot set is recorded only once.
+    hot_pages: u64,
+    /// Reused for the ranges a scan finds.
+    found: Vec<Range<u64>>,
+}
+
+impl Slot {
+    /// Reserves a region and places everything the snapshot names.
+    pub(crate) fn bind(snapshot: &Snapshot) -> Result<Slot, Error> {
+        let mappings = snapshot.sandbox().take_mappings(snapshot.mappings())?;
+        let region = Region::reserve().map_err(Error::system("reserving a slot"))?;
+        let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
+        region
+            .place(
+                layout::TABLE,
+                PAGE,
+                Source::ReadOnly(gate.table().as_fd(), 0),
+            )
+            .map_err(Error::system("mapping the call table"))?;
+        for span in snapshot.spans() {
+            place(&region, snapshot, span).map_err(Error::system("mapping a slot"))?;
+        }
+        region
+            .advise_all()
+            .map_err(Error::system("madvise of a slot"))?;
+        let bytes = snapshot
+            .limits()
+            .return_stack_bytes
+            .next_multiple_of(PAGE as u64);
+        let stack = ReturnStack::new(size(bytes.max(PAGE as u64)))
+            .map_err(Error::system("mapping a return stack"))?;
+        let mut slot = Slot {
+            region,
+            stack,
+            mappings,
+            hot_pages: 0,
+            found: Vec::new(),
+        };
+        slot.fill_hot_pages(snapshot)?;
+        Ok(slot)
+    }
+
+    /// Brings the slot to the state in which the next instance may have it. After an error it must
+    /// not be used again. Answers how many private pages the instance had.
+    pub(crate) fn reset(&mut self, snapshot: &Snapshot, pagemap: &Pagemap) -> Result<u64, Error> {
+        let mut found = std::mem::take(&mut self.found);
+        self.scan(pagemap, &mut found)?;
+        let private = found
+            .iter()
+            .map(|range| (range.end - range.start) / PAGE as u64)
+            .sum();
+        self.discard_all_but(snapshot.hot(), &found)?;
+        self.found = found;
+        self.stack
+            .reset()
+            .map_err(Error::system("madvise of a return stack"))?;
+        self.fill_hot_pages(snapshot)?;
+        Ok(private)
+    }
+
+    /// True when the slot was reset since the snapshot's hot set was recorded.
+    pub(crate) fn is_current(&self, snapshot: &Snapshot) -> bool {
+        self.hot_pages == snapshot.hot_pages()
+    }
+
+    /// The private pages now, in order.
+    pub(crate) fn scan(&self, pagemap: &Pagemap, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
+        pagemap
+            .private_pages(&self.region, u64::from(THREAD_AREA)..GUEST_END, found)
+            .map_err(Error::system("PAGEMAP_SCAN"))
+    }
+
+    /// Gives back every page of `found` outside `hot`; both are in order.
+    fn discard_all_but(&self, hot: &[Range<u64>], found: &[Range<u64>]) -> Result<(), Error> {
+        let mut hot = hot.iter().peekable();
+        for range in found {
+            let mut at = range.start;
+            while at < range.end {
+                while hot.peek().is_some_and(|keep| keep.end <= at) {
+                    hot.next();
+                }
+                let (keep_start, keep_end) = hot
+                    .peek()
+                    .map_or((range.end, range.end), |keep| (keep.start, keep.end));
+                if keep_start > at {
+                    let end = keep_start.min(range.end);
+                    self.region
+                        .discard(offset(at), size(end - at))
+                        .map_err(Error::system("MADV_DONTNEED"))?;
+                    at = end;
+                } else {
+                    at = keep_end.min(range.end);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes every hot page present with the snapshot's content.
+    fn fill_hot_pages(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+        let fault = |_| Error::Host {
+            reason: "a hot page cannot be written".to_owned(),
+        };
+        for range in snapshot.hot() {
+            let mut at = range.start;
+            while at < range.end {
+                let (bytes, len) = snapshot.content(at, range.end);
+                match bytes {
+                    Some(bytes) => self.region.copy_out(offset(at), bytes).map_err(fault)?,
+                    None => self.region.zero(offset(at), size(len)).map_err(fault)?,
+                }
+                at += len;
+            }
+        }
+        self.hot_pages = snapshot.hot_pages();
+        Ok(())
+    }
+}
+
+/// Places one span.
+pub(crate) fn place(region: &Region, snapshot: &Snapshot, span: &Span) -> io::Result<()> {
+    let data = || {
+        snapshot
+            .program()
+            .data()
+            .expect("a span of data implies data")
+            .as_fd()
+    };
+    let frozen = || {
+        snapshot
+            .frozen()
+            .expect("a frozen span implies a frozen file")
+            .as_fd()
+    };
+    let source = match &span.backing {
+        Backing::Text => Source::Text(snapshot.program().text().as_fd(), 0),
+        Backing::ReadOnly(at) => Source::ReadOnly(data(), *at),
+        Backing::Data(at) => Source::CopyOnWrite(data(), *at),
+        Backing::Frozen(at) => Source::CopyOnWrite(frozen(), *at),
+        Backing::Window(window) => Source::ReadOnly(window.file.as_fd(), window.offset),
+        Backing::Zero => Source::Zero,
+    };
+    region.place(span.start, span.len, source)
+}

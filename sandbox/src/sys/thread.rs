@@ -1,0 +1,155 @@
+//! What a thread needs before a guest may run on it: an alternate signal stack, blocked signals,
+//! and room on its own stack.
+
+use super::linux::{Mapping, PAGE, Protection, check};
+use super::signal::KICK;
+use std::cell::OnceCell;
+use std::io;
+
+/// Stack the trap handlers may use (review F30).
+const HEADROOM: usize = 256 << 10;
+
+thread_local! {
+    static THREAD: OnceCell<GuestThread> = const { OnceCell::new() };
+}
+
+/// A thread that may run guests; kept until the thread ends.
+#[derive(Debug)]
+struct GuestThread {
+    tid: i32,
+    stack_low: usize,
+    previous: libc::stack_t,
+    #[expect(
+        dead_code,
+        reason = "owned so that it is unmapped after the thread has let go of it"
+    )]
+    alternate: Mapping,
+}
+
+impl Drop for GuestThread {
+    fn drop(&mut self) {
+        // SAFETY: gives the thread the alternate stack it had before; ours is unmapped afterwards.
+        unsafe { libc::sigaltstack(&raw const self.previous, std::ptr::null_mut()) };
+    }
+}
+
+impl GuestThread {
+    fn new() -> io::Result<GuestThread> {
+        // SAFETY: getauxval has no memory arguments.
+        let minimum = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) };
+        let size = usize::try_from(minimum)
+            .expect("stack size")
+            .next_multiple_of(PAGE)
+            + (64 << 10);
+        let alternate = Mapping::reserve(size + PAGE)?;
+        alternate.protect(PAGE, size, Protection::ReadWrite)?;
+        assert!(
+            alternate.address() >= 1 << 32,
+            "signal stacks lie above the first 4 GiB"
+        );
+        let new = libc::stack_t {
+            ss_sp: alternate.pointer(PAGE),
+            ss_flags: 0,
+            ss_size: size,
+        };
+        let mut previous = libc::stack_t {
+            ss_sp: std::ptr::null_mut(),
+            ss_flags: 0,
+            ss_size: 0,
+        };
+        // SAFETY: both structures are live; the new stack stays mapped until `drop` removes it.
+        check(unsafe { libc::sigaltstack(&raw const new, &raw mut previous) })?;
+        previous.ss_flags &= libc::SS_DISABLE;
+        // SAFETY: no arguments.
+        let tid = unsafe { libc::gettid() };
+        Ok(GuestThread {
+            tid,
+            stack_low: stack_low()?,
+            previous,
+            alternate,
+        })
+    }
+}
+
+fn stack_low() -> io::Result<usize> {
+    // SAFETY: the attribute object is initialised by the first call and destroyed by the last.
+    unsafe {
+        let mut attributes: libc::pthread_attr_t = std::mem::zeroed();
+        let error = libc::pthread_getattr_np(libc::pthread_self(), &raw mut attributes);
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+        let (mut low, mut size) = (std::ptr::null_mut(), 0);
+        libc::pthread_attr_getstack(&raw const attributes, &raw mut low, &raw mut size);
+        libc::pthread_attr_destroy(&raw mut attributes);
+        Ok(low.addr())
+    }
+}
+
+/// Makes the calling thread fit to run a guest until the guard is dropped.
+pub(crate) fn prepare() -> io::Result<Prepared> {
+    let tid = THREAD.with(|cell| {
+        if cell.get().is_none() {
+            let made = GuestThread::new()?;
+            cell.set(made).expect("set only here, on this thread");
+        }
+        let thread = cell.get().expect("just set");
+        let here = (&raw const *thread).addr();
+        let marker = 0_u8;
+        let depth = (&raw const marker).addr().saturating_sub(thread.stack_low);
+        assert!(
+            depth >= HEADROOM,
+            "a guest needs {HEADROOM} bytes of host stack ({here:#x})"
+        );
+        Ok::<i32, io::Error>(thread.tid)
+    })?;
+    // SAFETY: sigset_t is plain data for which all zeroes is valid; the calls fill it.
+    let mut previous: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both sets are live; blocking signals touches no memory of ours.
+    unsafe {
+        let mut blocked: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut blocked);
+        for signal in [
+            libc::SIGSEGV,
+            libc::SIGBUS,
+            libc::SIGFPE,
+            libc::SIGILL,
+            libc::SIGTRAP,
+        ] {
+            libc::sigdelset(&raw mut blocked, signal);
+        }
+        libc::sigdelset(&raw mut blocked, libc::SIGSYS);
+        libc::sigdelset(&raw mut blocked, KICK);
+        let error = libc::pthread_sigmask(libc::SIG_SETMASK, &raw const blocked, &raw mut previous);
+        if error != 0 {
+            return Err(io::Error::from_raw_os_error(error));
+        }
+    }
+    Ok(Prepared { tid, previous })
+}
+
+/// Signals stay blocked on this thread while this lives.
+pub(crate) struct Prepared {
+    tid: i32,
+    previous: libc::sigset_t,
+}
+
+impl Prepared {
+    /// The kernel's number of this thread.
+    pub(crate) fn tid(&self) -> i32 {
+        self.tid
+    }
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        // SAFETY: restores the mask this thread had; the set is live.
+        unsafe {
+            libc::pthread_sigmask(
+                libc::SIG_SETMASK,
+                &raw const self.previous,
+                std::ptr::null_mut(),
+            )
+        };
+    }
+}
