@@ -1,1 +1,2 @@
 //! imagefs
+pub mod sqlite;

@@ -1,0 +1,231 @@
+//! SQLite databases made fit for read-only media.
+//!
+//! An unprepared database breaks inside a read-only image, and two of the ways are silent: a WAL-mode file cannot be
+//! opened at all, `immutable=1` on a file with an un-checkpointed WAL loses rows, and on a file with a hot journal it shows
+//! rows that were never committed. [`prepare`] therefore resolves every leftover on a private copy and hands back one file
+//! that any program can open:
+//!
+//! ```text
+//! source (read only, shared lock)        staging directory (0700, private)
+//!   X  ────────────── copy ───────────▶  db          recover ─▶ checkpoint ─▶ journal_mode=DELETE
+//!   X-wal ─────────── copy ───────────▶  db-wal        │
+//!   X-journal ─────── copy ───────────▶  db-journal    ▼
+//!   X-shm (looked at for locks only)              integrity_check ─▶ VACUUM INTO out ─▶ reopen immutable, compare
+//! ```
+//!
+//! Promises:
+//! - the source is opened for reading only, and nothing is created beside it;
+//! - the same input gives the same bytes (for one SQLite version, see [`version`]);
+//! - sidecar files never enter the image; what was done with each is a [`Note`];
+//! - every failure is a [`SqliteError`] that names the path and the reason.
+//!
+//! Left out: a database that another process is writing is refused, not waited for; a transaction that spans several
+//! databases (a super-journal) is refused, because one file cannot be resolved without the others.
+
+mod check;
+mod content;
+mod error;
+mod header;
+mod note;
+mod sidecar;
+mod source;
+mod stage;
+mod sys;
+mod work;
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::error::{BusyReason, SqliteError, Step};
+pub use self::header::{HEADER_LEN, Header};
+pub use self::note::{Note, WhyCopied};
+pub use self::sidecar::{SidecarKind, Sidecars};
+pub use self::source::Source;
+
+/// What to do with a database found while packing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Resolve sidecars, check, rewrite compactly, compare.
+    #[default]
+    Prepare,
+    /// Take the file as it is, and say loudly what that loses.
+    Raw,
+    /// As [`Mode::Prepare`], but a non-empty sidecar is an error.
+    Refuse,
+}
+
+/// Whether the database is rewritten by `VACUUM INTO`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Vacuum {
+    /// Rewrite unless the database is too large or something in it forbids that; then copy and say so.
+    #[default]
+    Auto,
+    /// Copy the recovered pages. For programs that depend on the physical layout; deleted rows may survive in free pages.
+    Never,
+}
+
+/// Called when a step begins.
+pub type Progress = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// How a database is prepared. [`Options::default`] is what `zapp pack` uses.
+#[derive(Clone)]
+pub struct Options {
+    /// What to do with the database.
+    pub mode: Mode,
+    /// Whether to rewrite it.
+    pub vacuum: Vacuum,
+    /// Databases above this many bytes are copied, not rewritten, and get `quick_check` unless `deep`.
+    pub vacuum_bytes_max: u64,
+    /// Run the full `integrity_check` whatever the size.
+    pub deep: bool,
+    /// SQLite's work on one database ends with an error after this time.
+    pub timeout: Duration,
+    /// Upper limit of SQLite's heap. It holds for the whole process and can only be lowered once set.
+    pub heap_bytes_max: u64,
+    /// Told about each step.
+    pub progress: Option<Progress>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            mode: Mode::Prepare,
+            vacuum: Vacuum::Auto,
+            vacuum_bytes_max: 1 << 30,
+            deep: false,
+            timeout: Duration::from_secs(600),
+            heap_bytes_max: 1 << 30,
+            progress: None,
+        }
+    }
+}
+
+impl std::fmt::Debug for Options {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Options")
+            .field("mode", &self.mode)
+            .field("vacuum", &self.vacuum)
+            .field("vacuum_bytes_max", &self.vacuum_bytes_max)
+            .field("deep", &self.deep)
+            .field("timeout", &self.timeout)
+            .field("heap_bytes_max", &self.heap_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A database that read-only media can hold.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The prepared bytes, positioned at the start. An unlinked private file, or the source itself in [`Mode::Raw`].
+    pub file: File,
+    /// Length of the file in bytes.
+    pub len: u64,
+    /// Page size in bytes; the storage class aligns to at least this.
+    pub page_size: u32,
+    /// Rewritten by `VACUUM INTO`; otherwise a note says why not.
+    pub vacuumed: bool,
+    /// What happened, in the order it happened.
+    pub notes: Vec<Note>,
+}
+
+/// The bytes of a database and its sidecars, when they are not files: members of a tar archive.
+#[expect(missing_debug_implementations, reason = "readers have nothing to show")]
+pub struct Parts<'a> {
+    /// The database file.
+    pub database: &'a mut dyn Read,
+    /// `X-wal`, when there is one.
+    pub wal: Option<&'a mut dyn Read>,
+    /// `X-journal`, when there is one.
+    pub journal: Option<&'a mut dyn Read>,
+}
+
+/// Whether a file of `len` bytes that begins with `head` is a SQLite database. Goes by content, never by name.
+///
+/// Give at least [`HEADER_LEN`] bytes when the file has them. An encrypted database has no magic and is an ordinary file; so
+/// is an empty file, although SQLite would accept it.
+#[must_use]
+pub fn detect(head: &[u8], len: u64) -> bool {
+    Header::parse(head).is_some() && len >= u64::try_from(HEADER_LEN).expect("a small constant")
+}
+
+/// The SQLite that prepares: part of what makes an image reproducible.
+#[must_use]
+pub fn version() -> &'static str {
+    rusqlite::version()
+}
+
+/// Prepares the database at `path` with default options. See [`prepare_source`].
+///
+/// # Errors
+/// See [`SqliteError`].
+pub fn prepare(path: &Path, mode: Mode, staging: &Path) -> Result<Prepared, SqliteError> {
+    let options = Options {
+        mode,
+        ..Options::default()
+    };
+    prepare_source(&Source::open(path)?, &options, staging)
+}
+
+/// Prepares a database in a directory the caller holds open, so that no part of the path can be swapped meanwhile.
+///
+/// `staging` is an existing directory with room for two copies; a private directory is made in it and removed again.
+///
+/// # Errors
+/// See [`SqliteError`].
+pub fn prepare_source(
+    source: &Source,
+    options: &Options,
+    staging: &Path,
+) -> Result<Prepared, SqliteError> {
+    let parts = source.open_parts()?;
+    if options.mode == Mode::Raw {
+        return parts.into_raw();
+    }
+    if options.mode == Mode::Refuse {
+        parts.sidecars().refuse_nonempty(source.path())?;
+    }
+    let stage = stage::Stage::create(staging, source.path())?;
+    let notes = parts.copy_into(&stage, options)?;
+    work::run(&stage, options, notes)
+}
+
+/// Prepares a database whose bytes come from elsewhere; `name` is used in messages only. There is no live writer to look for.
+///
+/// [`Mode::Raw`] does not apply: bytes that are taken as they are need no help from here.
+///
+/// # Errors
+/// See [`SqliteError`].
+pub fn prepare_parts(
+    name: &Path,
+    parts: Parts<'_>,
+    options: &Options,
+    staging: &Path,
+) -> Result<Prepared, SqliteError> {
+    let stage = stage::Stage::create(staging, name)?;
+    options.say(Step::Copy);
+    stage.fill(stage::DATABASE, parts.database)?;
+    let mut sidecars = Sidecars::default();
+    if let Some(wal) = parts.wal {
+        sidecars.set(SidecarKind::Wal, stage.fill(stage::WAL, wal)?);
+    }
+    if let Some(journal) = parts.journal {
+        sidecars.set(SidecarKind::Journal, stage.fill(stage::JOURNAL, journal)?);
+    }
+    if options.mode == Mode::Refuse {
+        sidecars.refuse_nonempty(name)?;
+    }
+    let notes = stage.settle_sidecars(&sidecars)?;
+    work::run(&stage, options, notes)
+}
+
+impl Options {
+    /// Tells whoever listens that `step` begins.
+    fn say(&self, step: Step) {
+        if let Some(progress) = &self.progress {
+            progress(step);
+        }
+    }
+}
