@@ -12,13 +12,14 @@
 //!
 //! Only these opcode maps occur: the allow-list has no VEX, EVEX, XOP or 3DNow instruction.
 
-use iced_x86::{Instruction, OpKind, Register};
-
 use crate::allow::{Facts, P65, P66, P67, PF2, PF3, PREFIXES, REG0, WIDE};
 use crate::rejection::Rule;
 
 /// A legacy prefix that no accepted instruction has: lock, and the segments other than gs.
 const FOREIGN: Facts = 1 << 14;
+
+/// The byte is a REX prefix.
+const REX: Facts = 1 << 15;
 
 /// Bytes before opcode and operands.
 pub(crate) struct Head {
@@ -34,49 +35,96 @@ pub(crate) struct Head {
     opcode: usize,
 }
 
-/// Reads prefixes and REX. `bytes` are those of an instruction that iced has decoded.
-pub(crate) fn head(bytes: &[u8]) -> Head {
-    let mut head = Head {
-        prefixes: 0,
-        repeated: false,
-        rex: 0,
-        rex_misplaced: false,
-        opcode: 0,
-    };
-    for &byte in bytes {
-        let prefix = legacy_prefix(byte);
-        if prefix == 0 {
-            if is_rex(byte) {
-                head.rex = byte;
-                head.opcode += 1;
-                let next = bytes.get(head.opcode).copied().unwrap_or(0);
-                head.rex_misplaced = legacy_prefix(next) != 0 || is_rex(next);
+impl Head {
+    /// Reads prefixes and REX. `bytes` are those of an instruction that iced has decoded.
+    pub(crate) fn of(bytes: &[u8]) -> Head {
+        let mut head = Head {
+            prefixes: 0,
+            repeated: false,
+            rex: 0,
+            rex_misplaced: false,
+            opcode: 0,
+        };
+        for &byte in bytes {
+            let before = BEFORE_OPCODE[usize::from(byte)];
+            if before == 0 {
+                break;
             }
-            break;
+            head.opcode += 1;
+            if before == REX {
+                head.rex = byte;
+                let next = bytes.get(head.opcode).copied().unwrap_or(0);
+                head.rex_misplaced = BEFORE_OPCODE[usize::from(next)] != 0;
+                break;
+            }
+            head.repeated |= head.prefixes & before != 0;
+            head.prefixes |= before;
         }
-        head.repeated |= head.prefixes & prefix != 0;
-        head.prefixes |= prefix;
-        head.opcode += 1;
+        head
     }
-    head
-}
 
-/// The bit of a legacy prefix byte, or zero.
-fn legacy_prefix(byte: u8) -> Facts {
-    match byte {
-        0x65 => P65,
-        0x67 => P67,
-        0x66 => P66,
-        0xF3 => PF3,
-        0xF2 => PF2,
-        0xF0 | 0x26 | 0x2E | 0x36 | 0x3E | 0x64 => FOREIGN,
-        _ => 0,
+    /// Whether this prefix was met.
+    pub(crate) fn has(&self, prefix: Facts) -> bool {
+        self.prefixes & prefix != 0
     }
 }
 
-fn is_rex(byte: u8) -> bool {
-    byte & 0xF0 == 0x40
+/// What the rules found among an instruction's operands that its encoding must account for.
+/// One word, because it is handed on for every instruction.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Operands(u32);
+
+impl Operands {
+    const MEMORY: u32 = 1 << 16;
+    const LOW_BYTE: u32 = 1 << 17;
+
+    /// One more register numbered 8 to 15 is named, if `high`; it is spl, bpl, sil or dil, if
+    /// `low_byte`.
+    pub(crate) fn name(&mut self, high: bool, low_byte: bool) {
+        self.0 += u32::from(high);
+        self.0 |= if low_byte { Operands::LOW_BYTE } else { 0 };
+    }
+
+    /// One operand is in memory, or is an address.
+    pub(crate) fn set_memory(&mut self) {
+        self.0 |= Operands::MEMORY;
+    }
+
+    pub(crate) fn memory(self) -> bool {
+        self.0 & Operands::MEMORY != 0
+    }
+
+    fn low_byte(self) -> bool {
+        self.0 & Operands::LOW_BYTE != 0
+    }
+
+    /// How many registers numbered 8 to 15 are named.
+    fn high(self) -> u32 {
+        self.0 & 0xFF
+    }
 }
+
+/// What each byte is in front of an opcode: a legacy prefix, [`REX`], or zero for no prefix.
+static BEFORE_OPCODE: [Facts; 256] = {
+    let mut table = [0; 256];
+    table[0x65] = P65;
+    table[0x67] = P67;
+    table[0x66] = P66;
+    table[0xF3] = PF3;
+    table[0xF2] = PF2;
+    let foreign = [0xF0, 0x26, 0x2E, 0x36, 0x3E, 0x64];
+    let mut i = 0;
+    while i < foreign.len() {
+        table[foreign[i]] = FOREIGN;
+        i += 1;
+    }
+    let mut rex = 0x40;
+    while rex <= 0x4F {
+        table[rex] = REX;
+        rex += 1;
+    }
+    table
+};
 
 /// *Exactly the prefixes that the instruction needs, each once.* `memory` are those that the form
 /// of its memory operand demands.
@@ -94,79 +142,36 @@ pub(crate) fn prefixes(head: &Head, facts: Facts, memory: Facts) -> Result<(), R
 /// selects nothing. A REX without any bit is there only to turn ah, ch, dh, bh into spl, bpl, sil,
 /// dil.
 pub(crate) fn encoding(
-    instruction: &Instruction,
     bytes: &[u8],
     head: &Head,
+    operands: Operands,
     facts: Facts,
 ) -> Result<(), Rule> {
-    let memory = (0..instruction.op_count()).any(|i| instruction.op_kind(i) == OpKind::Memory);
     if head.rex != 0 {
-        if head.rex_misplaced {
-            return Err(Rule::Encoding);
-        }
-        if (head.rex & 8 != 0) != (facts & WIDE != 0) {
-            return Err(Rule::Encoding);
-        }
-        if (head.rex & 7).count_ones() != high_registers(instruction, memory) {
-            return Err(Rule::Encoding);
-        }
-        if head.rex == 0x40 && !names_low_byte_register(instruction) {
+        let wide = head.rex & 8 != 0;
+        let unused = (head.rex & 7).count_ones() != operands.high();
+        let empty = head.rex == 0x40 && !operands.low_byte();
+        if head.rex_misplaced || wide != (facts & WIDE != 0) || unused || empty {
             return Err(Rule::Encoding);
         }
     }
-    if memory || facts & REG0 != 0 {
-        let at = modrm_index(bytes, head.opcode);
-        let [modrm, sib] = [bytes.get(at), bytes.get(at + 1)].map(|b| b.copied().unwrap_or(0));
-        if facts & REG0 != 0 && modrm & 0x38 != 0 {
+    if !operands.memory() && facts & REG0 == 0 {
+        return Ok(());
+    }
+    let at = modrm_index(bytes, head.opcode);
+    let [modrm, sib] = [at, at + 1].map(|i| bytes.get(i).copied().unwrap_or(0));
+    if facts & REG0 != 0 && modrm & 0x38 != 0 {
+        return Err(Rule::Encoding);
+    }
+    if operands.memory() && modrm & 7 == 4 {
+        let index = sib >> 3 & 7 | (head.rex & 2) << 2;
+        let disp32_alone = modrm & 0xC0 == 0 && sib & 7 == 5;
+        // Without an index, SIB serves a base that ModRM cannot name, or no base at all.
+        if index == 4 && (sib & 0xC0 != 0 || sib & 7 != 4 && !disp32_alone) {
             return Err(Rule::Encoding);
-        }
-        if memory && modrm & 0xC7 != 0x05 && modrm & 7 == 4 {
-            let index = sib >> 3 & 7 | (head.rex & 2) << 2;
-            let disp32_alone = modrm & 0xC0 == 0 && sib & 7 == 5;
-            // Without an index, SIB serves a base that ModRM cannot name, or no base at all.
-            if index == 4 && (sib & 0xC0 != 0 || sib & 7 != 4 && !disp32_alone) {
-                return Err(Rule::Encoding);
-            }
         }
     }
     Ok(())
-}
-
-/// How many of the registers that the instruction's encoding names are numbered 8 to 15.
-fn high_registers(instruction: &Instruction, memory: bool) -> u32 {
-    let mut count = 0;
-    for i in 0..instruction.op_count() {
-        if instruction.op_kind(i) == OpKind::Register {
-            count += u32::from(is_high(instruction.op_register(i)));
-        }
-    }
-    if memory {
-        count += u32::from(is_high(instruction.memory_base()));
-        count += u32::from(is_high(instruction.memory_index()));
-    }
-    count
-}
-
-/// General and vector registers 8 to 15; instruction pointer, x87 and no register are not.
-fn is_high(register: Register) -> bool {
-    let number = register as u32;
-    let within = |first: Register, last: Register| (first as u32..=last as u32).contains(&number);
-    within(Register::R8L, Register::R15L)
-        || within(Register::R8W, Register::R15W)
-        || within(Register::R8D, Register::R15D)
-        || within(Register::R8, Register::R15)
-        || within(Register::XMM8, Register::XMM15)
-}
-
-/// Whether an operand is one of spl, bpl, sil, dil, which exist only with a REX byte.
-fn names_low_byte_register(instruction: &Instruction) -> bool {
-    (0..instruction.op_count()).any(|i| {
-        instruction.op_kind(i) == OpKind::Register
-            && matches!(
-                instruction.op_register(i),
-                Register::SPL | Register::BPL | Register::SIL | Register::DIL
-            )
-    })
 }
 
 /// Index of the ModRM byte behind an opcode of the maps that the allow-list uses.

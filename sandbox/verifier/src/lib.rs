@@ -48,7 +48,11 @@ use starts::Starts;
 /// Proof that a text is confined, made only by [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    key: [u8; 32],
+    text: [u8; 32],
+    len: u64,
+    base: u32,
+    policy: Policy,
+    entries: Vec<u32>,
     instructions: u64,
 }
 
@@ -56,10 +60,16 @@ impl Verdict {
     /// The [`verdict_key`] of what was verified.
     #[must_use]
     pub fn key(&self) -> [u8; 32] {
-        self.key
+        key(&self.text, self.len, self.base, &self.policy, &self.entries)
     }
 
-    /// How many instructions the text has, counting those inside macros by macro.
+    /// BLAKE3 of the text that was verified.
+    #[must_use]
+    pub fn text_hash(&self) -> [u8; 32] {
+        self.text
+    }
+
+    /// How many instructions the text has, a macro counted as one.
     #[must_use]
     pub fn instructions(&self) -> u64 {
         self.instructions
@@ -71,11 +81,21 @@ impl Verdict {
 /// a MAC, because who writes such a record decides what runs.
 #[must_use]
 pub fn verdict_key(text: &[u8], base: u32, policy: &Policy, entries: &[u32]) -> [u8; 32] {
+    key(
+        blake3::hash(text).as_bytes(),
+        text.len() as u64,
+        base,
+        policy,
+        entries,
+    )
+}
+
+fn key(text: &[u8; 32], len: u64, base: u32, policy: &Policy, entries: &[u32]) -> [u8; 32] {
     let mut hash = blake3::Hasher::new_derive_key("zapp verifier verdict");
     hash.update(&policy.id());
     hash.update(&base.to_le_bytes());
-    hash.update(&(text.len() as u64).to_le_bytes());
-    hash.update(blake3::hash(text).as_bytes());
+    hash.update(&len.to_le_bytes());
+    hash.update(text);
     for entry in entries {
         hash.update(&entry.to_le_bytes());
     }
@@ -111,7 +131,11 @@ pub fn verify(
     let instructions = walk.instructions(&mut starts)?;
     walk.branch_targets(&starts)?;
     Ok(Verdict {
-        key: verdict_key(text, base, policy, entries),
+        text: blake3::hash(text).into(),
+        len: text.len() as u64,
+        base,
+        policy: *policy,
+        entries: entries.to_vec(),
         instructions,
     })
 }
@@ -163,10 +187,9 @@ impl<'a> Walk<'a> {
             } else if let Some(len) = macros::nop(rest) {
                 len
             } else {
-                decoder
-                    .set_position(position)
-                    .expect("the position is inside the text");
-                decoder.set_ip(self.address(position));
+                if decoder.position() != position {
+                    self.seek(&mut decoder, position);
+                }
                 decoder.decode_out(&mut instruction);
                 self.ordinary(&instruction, position, starts)?
             };
@@ -236,11 +259,15 @@ impl<'a> Walk<'a> {
 
     fn decoder(self, position: usize) -> Decoder<'a> {
         let mut decoder = Decoder::with_ip(64, self.text, 0, DecoderOptions::NONE);
+        self.seek(&mut decoder, position);
+        decoder
+    }
+
+    fn seek(self, decoder: &mut Decoder<'_>, position: usize) {
         decoder
             .set_position(position)
             .expect("the position is inside the text");
         decoder.set_ip(self.address(position));
-        decoder
     }
 
     #[cold]

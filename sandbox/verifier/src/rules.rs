@@ -5,7 +5,7 @@
 use iced_x86::{FlowControl, Instruction, Mnemonic, OpKind, Register};
 
 use crate::allow::{self, Facts, LEA, LISTED, LZCNT, OUT0, OUT1, P65, P67, REGS, TZCNT};
-use crate::decode;
+use crate::decode::{self, Head, Operands};
 use crate::policy::{Policy, SLOT_END, ZONE};
 use crate::rejection::Rule;
 
@@ -20,11 +20,15 @@ pub(crate) fn ordinary(
     policy: &Policy,
 ) -> Result<Facts, Rule> {
     let facts = listed(instruction, policy)?;
-    registers(instruction, facts)?;
-    let demanded = memory(instruction, bytes, facts)?;
-    let head = decode::head(bytes);
+    let head = Head::of(bytes);
+    let operands = operands(instruction, facts)?;
+    let demanded = if operands.memory() {
+        memory(instruction, &head, facts)?
+    } else {
+        0
+    };
     decode::prefixes(&head, facts, demanded)?;
-    decode::encoding(instruction, bytes, &head, facts)?;
+    decode::encoding(bytes, &head, operands, facts)?;
     Ok(facts)
 }
 
@@ -70,86 +74,93 @@ fn blame(instruction: &Instruction) -> Rule {
     Rule::AllowList
 }
 
-/// What an operand register means to the rules.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Class {
-    /// Free for the guest.
-    Free,
-    /// rsp and its parts.
-    Stack,
-    /// r14 and its parts.
-    Base,
-    /// Anything that no accepted instruction has: segments, control, MMX, wide vectors.
-    Foreign,
-}
+/// What a register means to the rules: a set of the bits below, zero for what no accepted
+/// instruction has (segments, control, MMX, wide vectors).
+type Class = u8;
+
+/// A general, vector or x87 register.
+const KNOWN: Class = 1;
+/// rsp and its parts.
+const STACK: Class = 2;
+/// r14 and its parts.
+const BASE: Class = 4;
+/// Numbered 8 to 15: named with the help of a REX bit.
+const HIGH: Class = 8;
+/// spl, bpl, sil, dil: there only with a REX byte.
+const LOW_BYTE: Class = 16;
+/// Of 32 bits, so that an address made of it is below 2^32.
+const BITS_32: Class = 32;
 
 /// The class of each iced register.
 static CLASSES: [Class; 256] = classes();
 
 const fn classes() -> [Class; 256] {
-    let mut classes = [Class::Foreign; 256];
-    let free = [
-        (Register::AL, Register::R15L),
-        (Register::AX, Register::R15W),
-        (Register::EAX, Register::R15D),
-        (Register::RAX, Register::R15),
-        (Register::XMM0, Register::XMM15),
-        (Register::ST0, Register::ST7),
+    let mut classes = [0; 256];
+    let ranges = [
+        (Register::AL, Register::R15L, KNOWN),
+        (Register::AX, Register::R15W, KNOWN),
+        (Register::EAX, Register::R15D, KNOWN | BITS_32),
+        (Register::RAX, Register::R15, KNOWN),
+        (Register::XMM0, Register::XMM15, KNOWN),
+        (Register::ST0, Register::ST7, KNOWN),
+        (Register::R8L, Register::R15L, HIGH),
+        (Register::R8W, Register::R15W, HIGH),
+        (Register::R8D, Register::R15D, HIGH),
+        (Register::R8, Register::R15, HIGH),
+        (Register::XMM8, Register::XMM15, HIGH),
+        (Register::SPL, Register::DIL, LOW_BYTE),
+        (Register::SPL, Register::SPL, STACK),
+        (Register::SP, Register::SP, STACK),
+        (Register::ESP, Register::ESP, STACK),
+        (Register::RSP, Register::RSP, STACK),
+        (Register::R14L, Register::R14L, BASE),
+        (Register::R14W, Register::R14W, BASE),
+        (Register::R14D, Register::R14D, BASE),
+        (Register::R14, Register::R14, BASE),
     ];
     let mut range = 0;
-    while range < free.len() {
-        let mut register = free[range].0 as usize;
-        while register <= free[range].1 as usize {
-            classes[register] = Class::Free;
+    while range < ranges.len() {
+        let (first, last, class) = ranges[range];
+        let mut register = first as usize;
+        while register <= last as usize {
+            classes[register] |= class;
             register += 1;
         }
         range += 1;
-    }
-    let stack = [Register::SPL, Register::SP, Register::ESP, Register::RSP];
-    let base = [
-        Register::R14L,
-        Register::R14W,
-        Register::R14D,
-        Register::R14,
-    ];
-    let mut width = 0;
-    while width < 4 {
-        classes[stack[width] as usize] = Class::Stack;
-        classes[base[width] as usize] = Class::Base;
-        width += 1;
     }
     classes
 }
 
 fn class(register: Register) -> Class {
-    CLASSES
-        .get(register as usize)
-        .copied()
-        .unwrap_or(Class::Foreign)
+    CLASSES.get(register as usize).copied().unwrap_or(0)
 }
 
 /// *Nothing names rsp; nothing writes to r14.* Operand kinds and register classes that no listed
 /// instruction has are refused too, should a Code ever gain them.
-fn registers(instruction: &Instruction, facts: Facts) -> Result<(), Rule> {
+fn operands(instruction: &Instruction, facts: Facts) -> Result<Operands, Rule> {
+    let mut operands = Operands::default();
     for i in 0..instruction.op_count() {
         match instruction.op_kind(i) {
-            OpKind::Register => match class(instruction.op_register(i)) {
-                Class::Free => {}
-                Class::Stack => return Err(Rule::ReturnStack),
-                Class::Base => {
-                    let written = match i {
-                        0 => facts & OUT0 != 0,
-                        1 => facts & OUT1 != 0,
-                        _ => false,
-                    };
-                    if written {
-                        return Err(Rule::BaseRegister);
-                    }
+            OpKind::Register => {
+                let class = class(instruction.op_register(i));
+                if class & STACK != 0 {
+                    return Err(Rule::ReturnStack);
                 }
-                Class::Foreign => return Err(Rule::AllowList),
-            },
-            OpKind::Memory
-            | OpKind::NearBranch64
+                let written = match i {
+                    0 => facts & OUT0 != 0,
+                    1 => facts & OUT1 != 0,
+                    _ => false,
+                };
+                if class & BASE != 0 && written {
+                    return Err(Rule::BaseRegister);
+                }
+                if class & KNOWN == 0 {
+                    return Err(Rule::AllowList);
+                }
+                operands.name(class & HIGH != 0, class & LOW_BYTE != 0);
+            }
+            OpKind::Memory => operands.set_memory(),
+            OpKind::NearBranch64
             | OpKind::Immediate8
             | OpKind::Immediate16
             | OpKind::Immediate32
@@ -161,7 +172,11 @@ fn registers(instruction: &Instruction, facts: Facts) -> Result<(), Rule> {
             _ => return Err(Rule::AllowList),
         }
     }
-    Ok(())
+    if operands.memory() {
+        operands.name(class(instruction.memory_base()) & HIGH != 0, false);
+        operands.name(class(instruction.memory_index()) & HIGH != 0, false);
+    }
+    Ok(operands)
 }
 
 /// *Memory only in the forms that cannot leave the slot.* Returns the prefixes the form demands.
@@ -175,19 +190,16 @@ fn registers(instruction: &Instruction, facts: Facts) -> Result<(), Rule> {
 ///
 /// No form has rsp as a part, and gs is the base of the slot: a sum below 2^32 stays in it, but
 /// for the width of the access, which the unmapped start of the next slot catches.
-fn memory(instruction: &Instruction, bytes: &[u8], facts: Facts) -> Result<Facts, Rule> {
-    if !(0..instruction.op_count()).any(|i| instruction.op_kind(i) == OpKind::Memory) {
-        return Ok(0);
-    }
+fn memory(instruction: &Instruction, head: &Head, facts: Facts) -> Result<Facts, Rule> {
     let (base, index) = (instruction.memory_base(), instruction.memory_index());
-    if class(base) == Class::Stack || class(index) == Class::Stack {
+    if (class(base) | class(index)) & STACK != 0 {
         return Err(Rule::ReturnStack);
     }
     if facts & REGS != 0 {
         return Err(Rule::Memory);
     }
     if facts & LEA != 0 {
-        return address(base, index, bytes);
+        return address(base, index, head);
     }
     if base == Register::RIP {
         let target = instruction.memory_displacement64();
@@ -198,8 +210,8 @@ fn memory(instruction: &Instruction, bytes: &[u8], facts: Facts) -> Result<Facts
     if instruction.segment_prefix() != Register::GS {
         return Err(Rule::Memory);
     }
-    if has_address_size_prefix(bytes) {
-        let part = |r| r == Register::None || is_32_bit(r);
+    if head.has(P67) {
+        let part = |r| r == Register::None || class(r) & BITS_32 != 0;
         return if part(base) && part(index) {
             Ok(P65 | P67)
         } else {
@@ -215,26 +227,11 @@ fn memory(instruction: &Instruction, bytes: &[u8], facts: Facts) -> Result<Facts
 
 /// The address of a lea, which is not accessed: any but one relative to eip, whose encoding is
 /// a trap for decoders and which no compiler writes.
-fn address(base: Register, index: Register, bytes: &[u8]) -> Result<Facts, Rule> {
-    let part = |r| r == Register::None || class(r) != Class::Foreign;
-    if base != Register::RIP && !(part(base) && part(index)) {
-        return Err(Rule::Memory);
+fn address(base: Register, index: Register, head: &Head) -> Result<Facts, Rule> {
+    let part = |r| r == Register::None || class(r) & KNOWN != 0;
+    let relative = base == Register::RIP && !head.has(P67);
+    if relative || (part(base) && part(index)) {
+        return Ok(if head.has(P67) { P67 } else { 0 });
     }
-    let narrow = has_address_size_prefix(bytes);
-    if base == Register::RIP && narrow {
-        return Err(Rule::Memory);
-    }
-    Ok(if narrow { P67 } else { 0 })
-}
-
-fn is_32_bit(register: Register) -> bool {
-    (Register::EAX as u32..=Register::R15D as u32).contains(&(register as u32))
-}
-
-/// Whether prefix 67 is among the legacy prefixes.
-fn has_address_size_prefix(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .take_while(|b| matches!(b, 0x65 | 0x67 | 0x66 | 0xF2 | 0xF3))
-        .any(|&b| b == 0x67)
+    Err(Rule::Memory)
 }
