@@ -41,6 +41,12 @@ pub(crate) enum Step {
     NotYet,
 }
 
+/// Bytes written to a file in one step.
+const UNIT_MAX: usize = 1 << 20;
+
+/// Bytes that a pipe found ready takes without waiting (POSIX's PIPE_BUF on Linux).
+const PIPE_UNIT: usize = 4096;
+
 /// How long a step may wait for a host descriptor.
 const STEP_MS: i32 = 10;
 
@@ -81,13 +87,20 @@ impl Reader {
 #[derive(Debug)]
 pub(crate) struct Writer {
     output: Output,
+    /// A regular file of the host's, which never makes a writer wait for a reader.
+    is_file: bool,
     buffer: Vec<u8>,
 }
 
 impl Writer {
     pub(crate) fn new(output: Output) -> Writer {
+        let is_file = match &output {
+            Output::Host(fd) => linux::is_regular_file(fd.as_fd()),
+            _ => false,
+        };
         Writer {
             output,
+            is_file,
             buffer: Vec::new(),
         }
     }
@@ -106,14 +119,17 @@ impl Writer {
                 if !linux::wait_ready(fd.as_fd(), true, STEP_MS)? {
                     return Ok(Step::NotYet);
                 }
-                linux::write(fd.as_fd(), bytes).map(Step::Moved)
+                let unit = bytes
+                    .len()
+                    .min(if self.is_file { UNIT_MAX } else { PIPE_UNIT });
+                linux::write(fd.as_fd(), &bytes[..unit]).map(Step::Moved)
             }
         }
     }
 
     /// What was written to memory.
-    pub(crate) fn into_bytes(self) -> Vec<u8> {
-        self.buffer
+    fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.buffer)
     }
 }
 
@@ -123,4 +139,11 @@ pub(crate) struct Channels {
     pub(crate) stdin: Reader,
     pub(crate) stdout: Writer,
     pub(crate) stderr: Writer,
+}
+
+impl Channels {
+    /// What was written to memory, stdout first.
+    pub(crate) fn take_output(&mut self) -> [Vec<u8>; 2] {
+        [self.stdout.take(), self.stderr.take()]
+    }
 }

@@ -2,8 +2,10 @@
 
 use crate::channel::{Channels, Input, Output, Reader, Writer};
 use crate::error::Error;
+use crate::freeze;
 use crate::layout::offset;
 use crate::limits::LimitKind;
+use crate::proof;
 use crate::report::{Outcome, REPORT_VERSION, Report, Usage};
 use crate::runtime::Admission;
 use crate::slot::Slot;
@@ -12,10 +14,17 @@ use crate::start;
 use crate::state::State;
 use crate::sys::entry::{self, FaultRecord, GatePage, Left, Registers};
 use crate::sys::linux::{self, Clock};
+use crate::sys::stack::ReturnStack;
 use crate::sys::thread;
-use crate::trap::Running;
+use crate::trace::Tracer;
+use crate::trap::file::UNIT;
+use crate::trap::request::{Exchange, Request, Response};
+use crate::trap::{HandlerLeft, Running};
 use crate::watchdog::{Canceller, Reason, Run};
+use std::cell::Cell;
+use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Collects what an instance is given.
 #[derive(Debug)]
@@ -27,6 +36,8 @@ pub struct Builder<'a> {
     stdin: Input,
     stdout: Output,
     stderr: Output,
+    request: Option<Request>,
+    tracer: Option<Tracer>,
 }
 
 /// A guest in its slot.
@@ -38,6 +49,11 @@ pub struct Instance {
     state: State,
     channels: Channels,
     usage: Usage,
+    exchange: Exchange,
+    tracer: Option<Tracer>,
+    fibers: Vec<Option<ReturnStack>>,
+    /// False while the guest waits in `accept` and has no request.
+    can_run: bool,
     generation: u64,
     run: Arc<Run>,
     #[expect(
@@ -52,6 +68,8 @@ pub struct Instance {
 pub struct Finished {
     /// How it ended and what it consumed.
     pub report: Report,
+    /// What it handed to `respond`.
+    pub response: Option<Response>,
     /// What it wrote to stdout, when that was buffered.
     pub stdout: Vec<u8>,
     /// What it wrote to stderr, when that was buffered.
@@ -95,6 +113,18 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Sets the request that the guest's next `accept` answers.
+    pub fn request(mut self, request: Request) -> Self {
+        self.request = Some(request);
+        self
+    }
+
+    /// Writes one line a trap to `target`.
+    pub fn trace(mut self, target: Box<dyn Write + Send>) -> Self {
+        self.tracer = Some(Tracer::new(target));
+        self
+    }
+
     /// Takes a slot and makes the instance, ready to run.
     ///
     /// # Errors
@@ -131,7 +161,7 @@ impl<'a> Builder<'a> {
                 }
             }
         };
-        Ok(Instance {
+        let mut instance = Instance {
             snapshot: snapshot.clone(),
             slot: Some(slot),
             registers,
@@ -142,10 +172,20 @@ impl<'a> Builder<'a> {
                 stderr: Writer::new(self.stderr),
             },
             usage: Usage::default(),
+            exchange: Exchange::default(),
+            tracer: self.tracer,
+            fibers: Vec::new(),
+            can_run: true,
             generation: entry::next_generation(),
             run: Arc::default(),
             admission,
-        })
+        };
+        match (snapshot.start(), self.request) {
+            (Start::Entry, request) => instance.exchange.request = request,
+            (Start::Accept(_), Some(request)) => instance.deliver(&request),
+            (Start::Accept(_), None) => instance.can_run = false,
+        }
+        Ok(instance)
     }
 }
 
@@ -159,6 +199,8 @@ impl Instance {
             stdin: Input::default(),
             stdout: Output::default(),
             stderr: Output::default(),
+            request: None,
+            tracer: None,
         }
     }
 
@@ -171,21 +213,75 @@ impl Instance {
         }
     }
 
-    /// Runs the guest to its end on the calling thread.
+    /// Runs the guest to its end on the calling thread. A guest that waits in `accept` without a
+    /// request has come to its end.
     #[must_use]
     pub fn run(mut self) -> Finished {
-        let outcome = self.resume();
+        let outcome = match self.resume() {
+            HandlerLeft::Ended(outcome) => outcome,
+            HandlerLeft::Accept => Outcome::Idle,
+        };
         self.finish(outcome)
     }
 
+    /// Runs the guest like [`Instance::run`] and records the pages it wrote as the snapshot's hot set,
+    /// if that has not been done yet: pages that every later instance has from its start. They show
+    /// in the timing of all later instances, so the run must not depend on anybody's data.
+    #[must_use]
+    pub fn run_warming(mut self) -> Finished {
+        let outcome = match self.resume() {
+            HandlerLeft::Ended(outcome) => outcome,
+            HandlerLeft::Accept => Outcome::Idle,
+        };
+        let slot = self
+            .slot
+            .as_ref()
+            .expect("an instance has its slot until it is finished");
+        let mut private = Vec::new();
+        if slot
+            .scan(self.snapshot.sandbox().pagemap(), &mut private)
+            .is_ok()
+        {
+            self.snapshot.fix_hot(private);
+        }
+        self.finish(outcome)
+    }
+
+    /// Runs the guest until it waits in `accept`.
+    ///
+    /// # Errors
+    /// What is left of it when it ended before that.
+    pub fn run_to_accept(mut self) -> Result<Waiting, Box<Finished>> {
+        match self.resume() {
+            HandlerLeft::Accept => Ok(Waiting { instance: self }),
+            HandlerLeft::Ended(outcome) => Err(Box::new(self.finish(outcome))),
+        }
+    }
+
+    /// Lets `accept` return with `request`.
+    fn deliver(&mut self, request: &Request) {
+        let slot = self
+            .slot
+            .as_ref()
+            .expect("an instance has its slot until it is finished");
+        let delivered = request.deliver(&slot.region, self.registers.rdi, self.registers.rsi);
+        self.registers.rax = match delivered {
+            Ok(len) => len,
+            Err(errno) => i64::from(-errno.0).cast_unsigned(),
+        };
+        self.can_run = true;
+    }
+
     /// Lets the guest run until something ends or suspends it.
-    fn resume(&mut self) -> Outcome {
+    fn resume(&mut self) -> HandlerLeft {
+        if !self.can_run {
+            return HandlerLeft::Accept;
+        }
         let prepared = match thread::prepare() {
             Ok(prepared) => prepared,
             Err(error) => {
-                return Outcome::HostBug {
-                    what: format!("signal stack: {error}"),
-                };
+                let what = format!("signal stack: {error}");
+                return HandlerLeft::Ended(Outcome::HostBug { what });
             }
         };
         let slot = self
@@ -197,12 +293,6 @@ impl Instance {
             linux::clock(Clock::Monotonic),
             linux::clock(Clock::ThreadCpu),
         );
-        let deadline = |limit: Option<std::time::Duration>, now: u64, used: u64| {
-            limit.map_or(0, |limit| {
-                let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
-                now.saturating_add(limit.saturating_sub(used)).max(1)
-            })
-        };
         let watched = self.snapshot.sandbox().watchdog().watch(
             &self.run,
             self.generation,
@@ -210,16 +300,25 @@ impl Instance {
             deadline(limits.wall, wall, self.usage.wall_ns),
             deadline(limits.cpu, cpu, self.usage.cpu_ns),
         );
+        let mut buffer = BUFFER.take();
+        buffer.resize(UNIT, 0);
         let mut running = Running {
             region: &slot.region,
             stack: &slot.stack,
+            fibers: &mut self.fibers,
             control: &self.run.control,
             snapshot: &self.snapshot,
+            layout: self.snapshot.layout(),
+            mounts: self.snapshot.mounts(),
             limits,
             state: &mut self.state,
             channels: &mut self.channels,
             usage: &mut self.usage,
-            ended: None,
+            exchange: &mut self.exchange,
+            tracer: &mut self.tracer,
+            buffer: &mut buffer,
+            cpu_start_ns: cpu,
+            left: None,
         };
         let left = entry::enter(
             &slot.region,
@@ -227,12 +326,22 @@ impl Instance {
             &self.run.control,
             &mut running,
         );
-        let ended = running.ended.take();
+        let stopped = running.left.take();
         drop(watched);
+        BUFFER.set(buffer);
         self.usage.wall_ns += linux::clock(Clock::Monotonic).saturating_sub(wall);
         self.usage.cpu_ns += linux::clock(Clock::ThreadCpu).saturating_sub(cpu);
-        match left {
-            Left::Handler => ended.unwrap_or(Outcome::Cancelled),
+        let outcome = match left {
+            Left::Handler => match stopped {
+                Some(HandlerLeft::Accept) => {
+                    self.can_run = false;
+                    return HandlerLeft::Accept;
+                }
+                Some(HandlerLeft::Ended(outcome)) => outcome,
+                None => Outcome::HostBug {
+                    what: "a trap left without a reason".to_owned(),
+                },
+            },
             Left::Panicked => Outcome::HostBug {
                 what: "a trap panicked".to_owned(),
             },
@@ -244,7 +353,8 @@ impl Instance {
             Left::Returned => Outcome::Misuse {
                 what: "return from the outermost function".to_owned(),
             },
-        }
+        };
+        HandlerLeft::Ended(outcome)
     }
 
     fn cancelled(&self) -> Outcome {
@@ -285,27 +395,115 @@ impl Instance {
     }
 
     fn finish(mut self, outcome: Outcome) -> Finished {
-        let mut slot = self.slot.take().expect("finished once");
-        let trusted = !matches!(outcome, Outcome::HostBug { .. });
-        match slot.reset(&self.snapshot, self.snapshot.sandbox().pagemap()) {
-            Ok(pages) => {
-                self.usage.private_bytes = pages * linux::PAGE as u64;
-                if trusted {
-                    self.snapshot.keep_slot(slot);
-                }
-            }
-            Err(_) => self.snapshot.sandbox().count_poisoned(),
-        }
+        self.usage.scratch_bytes = self.state.view.peak_bytes();
+        let host_bug = matches!(outcome, Outcome::HostBug { .. });
+        let normal = matches!(outcome, Outcome::Exited { .. } | Outcome::Idle);
+        self.usage.private_bytes = self.release(!host_bug, normal);
         let usage = std::mem::take(&mut self.usage);
-        let Channels { stdout, stderr, .. } = self.channels;
+        let response = self.exchange.response.take();
+        let [stdout, stderr] = self.channels.take_output();
+        let report = Report {
+            version: REPORT_VERSION,
+            outcome,
+            usage,
+        };
         Finished {
-            report: Report {
-                version: REPORT_VERSION,
-                outcome,
-                usage,
-            },
-            stdout: stdout.into_bytes(),
-            stderr: stderr.into_bytes(),
+            report,
+            response,
+            stdout,
+            stderr,
         }
+    }
+
+    /// Resets the slot and hands it on, or gives it up when it cannot be proved clean.
+    fn release(&mut self, trusted: bool, normal: bool) -> u64 {
+        let Some(mut slot) = self.slot.take() else {
+            return 0;
+        };
+        let snapshot = &self.snapshot;
+        let clean = slot
+            .restore_windows(snapshot, &self.state.memory.windows)
+            .and_then(|()| slot.reset(snapshot, snapshot.sandbox().pagemap()))
+            .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))
+            .and_then(|pages| {
+                if proof::is_due(normal) {
+                    proof::check(&slot, snapshot)?;
+                }
+                Ok(pages)
+            });
+        match clean {
+            Ok(pages) => {
+                if trusted {
+                    snapshot.keep_slot(slot);
+                }
+                pages * linux::PAGE as u64
+            }
+            Err(reason) => {
+                snapshot.sandbox().count_poisoned();
+                debug_assert!(false, "slot is not clean: {reason}");
+                0
+            }
+        }
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.release(true, true);
+    }
+}
+
+thread_local! {
+    /// Host memory that traps of this thread move data through.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// When a limit is reached, on the clock that shows `now`; 0 without a limit.
+fn deadline(limit: Option<Duration>, now: u64, used: u64) -> u64 {
+    limit.map_or(0, |limit| {
+        let limit = u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX);
+        now.saturating_add(limit.saturating_sub(used)).max(1)
+    })
+}
+
+/// An instance that waits in `accept`, at rest: it can be moved to another thread, frozen, or given
+/// its request.
+#[derive(Debug)]
+pub struct Waiting {
+    instance: Instance,
+}
+
+impl Waiting {
+    /// Takes a snapshot: every instance of it starts where this one waits, with fresh random bytes
+    /// in its request. `reseeds` is the caller's word that the guest renews after `accept` whatever
+    /// it has derived from random bytes before.
+    ///
+    /// # Errors
+    /// [`Error::CannotFreeze`] when the guest holds what a snapshot cannot carry.
+    pub fn freeze(&self, reseeds: bool) -> Result<Snapshot, Error> {
+        let Instance {
+            snapshot,
+            slot,
+            registers,
+            state,
+            ..
+        } = &self.instance;
+        let slot = slot
+            .as_ref()
+            .expect("an instance has its slot until it is finished");
+        freeze::freeze(snapshot, slot, registers, state, reseeds)
+    }
+
+    /// Gives the guest its request and runs it to its end.
+    #[must_use]
+    pub fn serve(mut self, request: &Request) -> Finished {
+        self.instance.deliver(request);
+        self.instance.run()
+    }
+
+    /// Ends it without a request.
+    #[must_use]
+    pub fn finish(self) -> Finished {
+        self.instance.run()
     }
 }

@@ -9,7 +9,8 @@
 //! # fn main() -> Result<(), sandbox::Error> {
 //! let sandbox = sandbox::Sandbox::new(sandbox::Config::default())?;
 //! let program = sandbox.load(&std::fs::read("hello").unwrap())?;
-//! let snapshot = sandbox.start(&program, &sandbox::Limits::default())?;
+//! let snapshot =
+//!     sandbox.start(&program, &sandbox::Limits::default(), &sandbox::Mounts::new())?;
 //! let finished = sandbox::Instance::builder(&snapshot).arg("hello").build()?.run();
 //! println!("{}", finished.report.to_json());
 //! # Ok(())
@@ -21,10 +22,14 @@
 
 mod channel;
 mod error;
+mod files;
+mod freeze;
 mod instance;
 mod layout;
 mod limits;
+mod memory;
 mod program;
+mod proof;
 mod report;
 mod runtime;
 mod slot;
@@ -32,15 +37,21 @@ mod snapshot;
 mod start;
 mod state;
 mod sys;
+mod trace;
 mod trap;
+mod tree;
 mod watchdog;
 
 pub use channel::{Input, Output};
 pub use error::Error;
-pub use instance::{Builder, Finished, Instance};
+pub use instance::{Builder, Finished, Instance, Waiting};
 pub use limits::{LimitKind, Limits};
 pub use program::Program;
 pub use report::{Outcome, REPORT_VERSION, Report, Usage};
 pub use runtime::{Config, Sandbox};
 pub use snapshot::Snapshot;
+pub use trap::request::{Request, Response};
+pub use tree::host::HostTree;
+pub use tree::memory::MemoryTree;
+pub use tree::{Entry, Extent, Kind, Metadata, Mounts, Tree};
 pub use watchdog::Canceller;

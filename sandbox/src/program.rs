@@ -171,11 +171,6 @@ impl Program {
         let start = u64::from(text.expect("every program has a text").start);
         start..start + self.0.text.len() as u64
     }
-
-    /// True when both are the same loaded program.
-    pub(crate) fn is_same(&self, other: &Program) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
 }
 
 impl fmt::Debug for Program {

@@ -28,6 +28,11 @@ pub enum Outcome {
         /// Offset in the slot that was accessed, when it lies in the slot.
         address: Option<u64>,
     },
+    /// The guest sent itself a signal, as `abort` does.
+    Raised {
+        /// The Linux signal number.
+        signal: u32,
+    },
     /// A limit was reached.
     Limit {
         /// Which one.
@@ -90,7 +95,9 @@ impl Report {
         match &self.outcome {
             Outcome::Exited { status } => *status,
             Outcome::Idle => 0,
-            Outcome::Fault { signal, .. } => u8::try_from(128 + signal).unwrap_or(255),
+            Outcome::Fault { signal, .. } | Outcome::Raised { signal } => {
+                u8::try_from(128 + signal).unwrap_or(255)
+            }
             Outcome::Limit {
                 limit: LimitKind::Wall,
             } => 124,

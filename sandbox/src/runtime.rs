@@ -7,10 +7,11 @@ use crate::error::Error;
 use crate::limits::Limits;
 use crate::program::{Program, Verdicts};
 use crate::snapshot::Snapshot;
-use crate::state::State;
 use crate::sys::entry::GatePage;
+use crate::sys::linux::{self, Clock};
 use crate::sys::pagemap::Pagemap;
 use crate::sys::signal;
+use crate::tree::Mounts;
 use crate::watchdog::Watchdog;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +48,7 @@ struct Inner {
     mappings: AtomicU64,
     mappings_max: u64,
     live: AtomicU64,
+    started_ns: u64,
     poisoned: AtomicU64,
 }
 
@@ -78,6 +80,7 @@ impl Sandbox {
             mappings: AtomicU64::new(0),
             mappings_max: mappings_max / 2,
             live: AtomicU64::new(0),
+            started_ns: linux::clock(Clock::Monotonic),
             poisoned: AtomicU64::new(0),
         })))
     }
@@ -91,12 +94,18 @@ impl Sandbox {
         Program::load(elf, &self.0.verdicts)
     }
 
-    /// What instances of `program` start from.
+    /// What instances of `program` start from, seeing the trees of `mounts`.
     ///
     /// # Errors
-    /// [`Error::DoesNotFit`] when the limits are too small for the program.
-    pub fn start(&self, program: &Program, limits: &Limits) -> Result<Snapshot, Error> {
-        Snapshot::of_program(self, program, limits, State::default())
+    /// [`Error::DoesNotFit`] when the limits are too small for the program, [`Error::GuestPath`] when
+    /// a tree cannot be mounted where it should.
+    pub fn start(
+        &self,
+        program: &Program,
+        limits: &Limits,
+        mounts: &Mounts,
+    ) -> Result<Snapshot, Error> {
+        Snapshot::of_program(self, program, limits, mounts)
     }
 
     /// How many different texts have been verified.
@@ -127,6 +136,11 @@ impl Sandbox {
 
     pub(crate) fn watchdog(&self) -> &Watchdog {
         &self.0.watchdog
+    }
+
+    /// When this sandbox was made, on the host's monotonic clock.
+    pub(crate) fn started_ns(&self) -> u64 {
+        self.0.started_ns
     }
 
     pub(crate) fn count_poisoned(&self) {

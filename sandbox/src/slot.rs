@@ -7,6 +7,7 @@
 
 use crate::error::Error;
 use crate::layout::{self, GUEST_END, THREAD_AREA, offset, size};
+use crate::memory::OpenWindow;
 use crate::runtime::Mappings;
 use crate::snapshot::{Backing, Snapshot, Span};
 use crate::sys::entry::GatePage;
@@ -83,6 +84,30 @@ impl Slot {
             .map_err(Error::system("madvise of a return stack"))?;
         self.fill_hot_pages(snapshot)?;
         Ok(private)
+    }
+
+    /// Opens and closes windows on files until exactly the snapshot's are open.
+    pub(crate) fn restore_windows(
+        &self,
+        snapshot: &Snapshot,
+        open: &[OpenWindow],
+    ) -> Result<(), Error> {
+        let wanted = &snapshot.state().memory.windows;
+        if open == wanted.as_slice() {
+            return Ok(());
+        }
+        let system = || Error::system("mapping a window");
+        for window in open {
+            self.region
+                .place(offset(window.start), size(window.len), Source::Nothing)
+                .map_err(system())?;
+        }
+        for span in snapshot.spans() {
+            if matches!(span.backing, Backing::Window(_)) {
+                place(&self.region, snapshot, span).map_err(system())?;
+            }
+        }
+        Ok(())
     }
 
     /// True when the slot was reset since the snapshot's hot set was recorded.

@@ -15,6 +15,7 @@ use crate::state::State;
 use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
+use crate::tree::Mounts;
 use std::fmt;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -85,6 +86,7 @@ struct Inner {
     sandbox: Sandbox,
     program: Program,
     limits: Limits,
+    mounts: Mounts,
     layout: Layout,
     spans: Vec<Span>,
     frozen: Option<SealedFile>,
@@ -110,7 +112,7 @@ impl Snapshot {
         sandbox: &Sandbox,
         program: &Program,
         limits: &Limits,
-        state: State,
+        mounts: &Mounts,
     ) -> Result<Snapshot, Error> {
         let writable = program.writable_bytes();
         let layout = Layout::new(program.end(), writable, limits).ok_or(Error::DoesNotFit {
@@ -141,41 +143,38 @@ impl Snapshot {
         }
         spans.push(zero(layout.heap_start, layout.heap_end));
         spans.push(zero(layout.stack_start, layout.stack_end));
-        Ok(Snapshot::assemble(
-            sandbox,
-            program,
-            limits,
-            layout,
-            spans,
-            None,
-            Start::Entry,
-            state,
-        ))
-    }
-
-    /// Puts the parts together.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the one place that knows all parts"
-    )]
-    pub(crate) fn assemble(
-        sandbox: &Sandbox,
-        program: &Program,
-        limits: &Limits,
-        layout: Layout,
-        spans: Vec<Span>,
-        frozen: Option<SealedFile>,
-        start: Start,
-        state: State,
-    ) -> Snapshot {
-        Snapshot(Arc::new(Inner {
+        Ok(Snapshot(Arc::new(Inner {
             sandbox: sandbox.clone(),
             program: program.clone(),
             limits: limits.clone(),
+            mounts: mounts.clone(),
+            state: State::new(&layout, mounts)?,
             layout,
             spans,
-            frozen,
-            start,
+            frozen: None,
+            start: Start::Entry,
+            hot: OnceLock::new(),
+            free: Mutex::default(),
+        })))
+    }
+
+    /// A snapshot of an instance of this one that waits in `accept`.
+    pub(crate) fn freeze(
+        &self,
+        spans: Vec<Span>,
+        memory: Option<SealedFile>,
+        frozen: Frozen,
+        state: State,
+    ) -> Snapshot {
+        Snapshot(Arc::new(Inner {
+            sandbox: self.0.sandbox.clone(),
+            program: self.0.program.clone(),
+            limits: self.0.limits.clone(),
+            mounts: self.0.mounts.clone(),
+            layout: self.0.layout,
+            spans,
+            frozen: memory,
+            start: Start::Accept(Box::new(frozen)),
             state,
             hot: OnceLock::new(),
             free: Mutex::default(),
@@ -196,6 +195,10 @@ impl Snapshot {
     #[must_use]
     pub fn limits(&self) -> &Limits {
         &self.0.limits
+    }
+
+    pub(crate) fn mounts(&self) -> &Mounts {
+        &self.0.mounts
     }
 
     pub(crate) fn layout(&self) -> &Layout {
@@ -236,11 +239,6 @@ impl Snapshot {
             .sum();
         // A second call loses: the set is recorded once.
         let _ = self.0.hot.set(Hot { ranges, pages });
-    }
-
-    /// True when the hot set has been recorded.
-    pub(crate) fn is_hot_fixed(&self) -> bool {
-        self.0.hot.get().is_some()
     }
 
     /// The snapshot's bytes from `at`, and how many of them, up to `end`; no bytes means zeroes.

@@ -141,10 +141,14 @@ impl Watchdog {
                 .name("zapp-watchdog".to_owned())
                 .spawn(move || watch_loop(&shared))
                 .expect("a process that can run guests can start one more thread");
-        } else if (wall_deadline | cpu_deadline) != 0 && runs.next_look == u64::MAX {
-            self.shared.wake.notify_one();
-        } else if wall_deadline != 0 && wall_deadline < runs.next_look {
-            self.shared.wake.notify_one();
+        } else {
+            // A sleeper looks only when it is woken, or at `next_look`.
+            let asleep = runs.next_look == u64::MAX;
+            let limited = (wall_deadline | cpu_deadline) != 0;
+            let sooner = wall_deadline != 0 && wall_deadline < runs.next_look;
+            if (asleep && limited) || sooner {
+                self.shared.wake.notify_one();
+            }
         }
         drop(runs);
         Watched {

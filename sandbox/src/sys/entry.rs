@@ -272,12 +272,6 @@ fn set_gs_base(base: usize) {
     }
 }
 
-/// True while a guest runs on this thread or one of its traps is being handled.
-pub(crate) fn is_running_guest() -> bool {
-    // SAFETY: reads this thread's own control block.
-    unsafe { !(*tcb()).frame.is_null() }
-}
-
 /// A number for the next instance; numbers are never reused, so a late kick hits nobody else.
 pub(crate) fn next_generation() -> u64 {
     static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -340,11 +334,6 @@ impl GatePage {
     /// What the first entry of a return stack holds.
     pub(crate) fn exit_stub(&self) -> usize {
         self.mapping.address() + 2 * STUB
-    }
-
-    /// The address range of the page.
-    pub(crate) fn range(&self) -> std::ops::Range<usize> {
-        self.mapping.address()..self.mapping.address() + self.mapping.len()
     }
 }
 

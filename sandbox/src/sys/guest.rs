@@ -29,6 +29,7 @@ pub(crate) struct Fault;
 /// One reserved 4 GiB region.
 #[derive(Debug)]
 pub(crate) struct Region {
+    #[expect(dead_code, reason = "unmapped with the region")]
     reservation: Mapping,
     base: usize,
 }

@@ -1,7 +1,10 @@
 //! Thin checked wrappers over the system calls the runtime needs, and owned mappings.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// The page size of x86-64; slots, snapshots and traps are all built on it.
 pub(crate) const PAGE: usize = 4096;
@@ -108,10 +111,6 @@ impl Mapping {
         self.address
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.len
-    }
-
     /// Changes the protection of a page-aligned part of the mapping; never to executable.
     pub(crate) fn protect(
         &self,
@@ -215,6 +214,16 @@ pub(crate) fn thread_cpu(tid: i32) -> Option<u64> {
     clock_by_id((!tid << 3) | 6)
 }
 
+/// Sleeps for at most `nanos`; a signal ends it early.
+pub(crate) fn sleep(nanos: u64) {
+    let time = libc::timespec {
+        tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
+        tv_nsec: i64::try_from(nanos % 1_000_000_000).expect("below a second"),
+    };
+    // SAFETY: `time` is live and the rest is not asked for.
+    unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };
+}
+
 fn clock_by_id(id: libc::clockid_t) -> Option<u64> {
     let mut time = libc::timespec {
         tv_sec: 0,
@@ -268,4 +277,59 @@ pub(crate) fn write(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 pub(crate) fn signal_thread(tid: i32, signal: i32) {
     // SAFETY: tgkill has no memory arguments; the group is our own.
     unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, signal) };
+}
+
+/// Opens `path` below `root`: the kernel refuses links and anything that leads outside.
+pub(crate) fn open_beneath(
+    root: BorrowedFd<'_>,
+    path: &Path,
+    flags: libc::c_int,
+) -> io::Result<OwnedFd> {
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let name = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: open_how is plain data for which all zeroes is valid.
+    let mut how: libc::open_how = unsafe { std::mem::zeroed() };
+    how.flags = u64::from((flags | libc::O_CLOEXEC).cast_unsigned());
+    how.resolve = libc::RESOLVE_BENEATH | libc::RESOLVE_NO_SYMLINKS | libc::RESOLVE_NO_MAGICLINKS;
+    // SAFETY: the name is NUL-terminated, `how` is live and its size is given.
+    let fd = unsafe {
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            size_of::<libc::open_how>(),
+        )
+    };
+    owned(libc::c_int::try_from(fd).unwrap_or(-1))
+}
+
+/// Where the symbolic link opened as `link` points.
+pub(crate) fn read_link(link: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
+    let mut target = vec![0; 4096];
+    // SAFETY: the empty name means the link itself; the buffer is live and its size is given.
+    let len = unsafe {
+        libc::readlinkat(
+            link.as_raw_fd(),
+            c"".as_ptr(),
+            target.as_mut_ptr().cast(),
+            target.len(),
+        )
+    };
+    target.truncate(usize::try_from(len).map_err(|_| io::Error::last_os_error())?);
+    Ok(target)
+}
+
+/// True when `fd` is a regular file.
+pub(crate) fn is_regular_file(fd: BorrowedFd<'_>) -> bool {
+    // SAFETY: stat is plain data for which all zeroes is valid; the call fills it.
+    unsafe {
+        let mut facts: libc::stat = std::mem::zeroed();
+        libc::fstat(fd.as_raw_fd(), &raw mut facts) == 0
+            && facts.st_mode & libc::S_IFMT == libc::S_IFREG
+    }
 }

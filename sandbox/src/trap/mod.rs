@@ -3,16 +3,29 @@
 //! Guest memory is touched only through [`crate::sys::guest::Region`]; each datum is fetched once.
 //! No trap waits for a peer or works long without looking at the cancel word.
 
-mod file;
+mod clock;
+pub(crate) mod file;
+pub(crate) mod jump;
+mod memory;
+mod path;
+mod process;
+pub(crate) mod request;
+mod stat;
 
 use crate::channel::Channels;
+use crate::layout::Layout;
 use crate::limits::{LimitKind, Limits};
 use crate::report::{Outcome, Usage};
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sys::entry::{Control, Flow, Registers, TrapHandler};
 use crate::sys::guest::{Fault, Region};
+use crate::sys::linux::{self, Clock};
 use crate::sys::stack::ReturnStack;
+use crate::trace::Tracer;
+use crate::tree::Mounts;
+use crate::tree::view::Room;
+use request::Exchange;
 
 /// A Linux error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,6 +45,8 @@ pub(crate) enum Stop {
     Error(Errno),
     /// The instance ends.
     End(Outcome),
+    /// The instance waits in `accept` until there is a request, or for ever.
+    Accept,
     /// The cancel word names this instance.
     Cancelled,
 }
@@ -50,6 +65,11 @@ impl From<Fault> for Stop {
 
 /// What a trap answers.
 pub(crate) type Answer = Result<u64, Stop>;
+
+/// An error of the guest's, as an answer.
+pub(crate) fn errno(number: i32) -> Answer {
+    Err(Stop::Error(Errno(number)))
+}
 
 /// The six arguments of a trap.
 #[derive(Debug, Clone, Copy)]
@@ -77,23 +97,42 @@ pub(crate) fn int(value: u64) -> i32 {
 pub(crate) struct Running<'a> {
     pub(crate) region: &'a Region,
     pub(crate) stack: &'a ReturnStack,
+    /// Return stacks of fibers, by number minus one.
+    pub(crate) fibers: &'a mut Vec<Option<ReturnStack>>,
     pub(crate) control: &'a Control,
     pub(crate) snapshot: &'a Snapshot,
+    pub(crate) layout: &'a Layout,
+    pub(crate) mounts: &'a Mounts,
     pub(crate) limits: &'a Limits,
     pub(crate) state: &'a mut State,
     pub(crate) channels: &'a mut Channels,
     pub(crate) usage: &'a mut Usage,
-    /// Set when the instance has ended from inside a trap.
-    pub(crate) ended: Option<Outcome>,
+    pub(crate) exchange: &'a mut Exchange,
+    pub(crate) tracer: &'a mut Option<Tracer>,
+    /// Host memory that traps move data through.
+    pub(crate) buffer: &'a mut Vec<u8>,
+    /// CPU time of the thread when this run started.
+    pub(crate) cpu_start_ns: u64,
+    /// Set when the guest has left from inside a trap.
+    pub(crate) left: Option<HandlerLeft>,
+}
+
+/// Why a trap handler did not resume the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum HandlerLeft {
+    /// The instance has ended.
+    Ended(Outcome),
+    /// The guest waits in `accept`.
+    Accept,
 }
 
 impl TrapHandler for Running<'_> {
+    #[inline]
     fn trap(&mut self, registers: &mut Registers) -> Flow {
         self.usage.traps += 1;
         if self.limits.traps.is_some_and(|max| self.usage.traps > max) {
-            self.ended = Some(Outcome::Limit {
-                limit: LimitKind::Traps,
-            });
+            let limit = LimitKind::Traps;
+            self.left = Some(HandlerLeft::Ended(Outcome::Limit { limit }));
             return Flow::Leave;
         }
         let arguments = Arguments {
@@ -104,33 +143,127 @@ impl TrapHandler for Running<'_> {
             e: registers.r8,
             f: registers.r9,
         };
-        match self.dispatch(registers.rax, arguments) {
-            Ok(value) => registers.rax = value,
-            Err(Stop::Error(errno)) => registers.rax = errno.result(),
+        let number = registers.rax;
+        let answer = self.dispatch(number, arguments, registers);
+        if self.tracer.is_some() {
+            self.trace(number, arguments, &answer);
+        }
+        registers.rax = match answer {
+            Ok(value) => value,
+            Err(Stop::Error(errno)) => errno.result(),
             Err(Stop::End(outcome)) => {
-                self.ended = Some(outcome);
+                self.left = Some(HandlerLeft::Ended(outcome));
+                return Flow::Leave;
+            }
+            Err(Stop::Accept) => {
+                self.left = Some(HandlerLeft::Accept);
                 return Flow::Leave;
             }
             // The check on the way back into the guest sees the cancel word again.
-            Err(Stop::Cancelled) => registers.rax = Errno(libc::EINTR).result(),
-        }
+            Err(Stop::Cancelled) => Errno(libc::EINTR).result(),
+        };
         Flow::Resume
     }
 }
 
 impl Running<'_> {
-    fn dispatch(&mut self, number: u64, arguments: Arguments) -> Answer {
-        match i64::try_from(number).unwrap_or(-1) {
+    fn dispatch(&mut self, number: u64, arguments: Arguments, registers: &mut Registers) -> Answer {
+        let Ok(call) = i64::try_from(number) else {
+            return self.unknown(number);
+        };
+        match call {
+            libc::SYS_read => self.read(arguments),
             libc::SYS_write => self.write(arguments),
+            libc::SYS_readv => self.readv(arguments),
             libc::SYS_writev => self.writev(arguments),
-            libc::SYS_exit | libc::SYS_exit_group => {
-                let status = u8::try_from(arguments.a & 0xFF).expect("masked to eight bits");
-                Err(Stop::End(Outcome::Exited { status }))
-            }
-            _ => {
-                *self.usage.unknown_traps.entry(number).or_default() += 1;
-                Err(Errno(libc::ENOSYS).into())
-            }
+            libc::SYS_pread64 => self.pread(arguments),
+            libc::SYS_pwrite64 => self.pwrite(arguments),
+            libc::SYS_open => self.open(arguments),
+            libc::SYS_openat => self.openat(arguments),
+            libc::SYS_creat => self.creat(arguments),
+            libc::SYS_close => self.close(arguments),
+            libc::SYS_lseek => self.lseek(arguments),
+            libc::SYS_ftruncate => self.ftruncate(arguments),
+            libc::SYS_truncate => self.truncate(arguments),
+            libc::SYS_fsync | libc::SYS_fdatasync => self.fsync(arguments),
+            libc::SYS_fadvise64 => self.fsync(arguments),
+            libc::SYS_dup => self.dup(arguments),
+            libc::SYS_dup2 => self.dup2(arguments),
+            libc::SYS_dup3 => self.dup3(arguments),
+            libc::SYS_fcntl => self.fcntl(arguments),
+            libc::SYS_flock => self.fsync(arguments),
+            libc::SYS_ioctl => self.ioctl(arguments),
+            libc::SYS_stat => self.stat(arguments),
+            libc::SYS_lstat => self.lstat(arguments),
+            libc::SYS_fstat => self.fstat(arguments),
+            libc::SYS_newfstatat => self.newfstatat(arguments),
+            libc::SYS_statx => self.statx(arguments),
+            libc::SYS_statfs | libc::SYS_fstatfs => self.statfs(arguments, call),
+            _ => self.dispatch_more(call, arguments, registers),
+        }
+    }
+
+    fn dispatch_more(
+        &mut self,
+        call: i64,
+        arguments: Arguments,
+        registers: &mut Registers,
+    ) -> Answer {
+        match call {
+            libc::SYS_access => self.access(arguments),
+            libc::SYS_faccessat | libc::SYS_faccessat2 => self.faccessat(arguments),
+            libc::SYS_readlink => self.readlink(arguments),
+            libc::SYS_readlinkat => self.readlinkat(arguments),
+            libc::SYS_getdents64 => self.getdents(arguments),
+            libc::SYS_getcwd => self.getcwd(arguments),
+            libc::SYS_chdir => self.chdir(arguments),
+            libc::SYS_fchdir => self.fchdir(arguments),
+            libc::SYS_mkdir => self.mkdir(arguments),
+            libc::SYS_mkdirat => self.mkdirat(arguments),
+            libc::SYS_rmdir => self.rmdir(arguments),
+            libc::SYS_unlink => self.unlink(arguments),
+            libc::SYS_unlinkat => self.unlinkat(arguments),
+            libc::SYS_rename => self.rename(arguments),
+            libc::SYS_renameat | libc::SYS_renameat2 => self.renameat(arguments),
+            libc::SYS_chmod => self.chmod(arguments),
+            libc::SYS_fchmod => self.fchmod(arguments),
+            libc::SYS_fchmodat => self.fchmodat(arguments),
+            libc::SYS_utimensat => self.utimensat(arguments),
+            libc::SYS_umask => self.umask(arguments),
+            libc::SYS_mmap => self.mmap(arguments),
+            libc::SYS_munmap => self.munmap(arguments),
+            libc::SYS_mremap => self.mremap(arguments),
+            libc::SYS_mprotect => self.mprotect(arguments),
+            libc::SYS_madvise => self.madvise(arguments),
+            libc::SYS_brk => self.brk(arguments),
+            libc::SYS_clock_gettime => self.clock_gettime(arguments),
+            libc::SYS_clock_getres => self.clock_getres(arguments),
+            libc::SYS_gettimeofday => self.gettimeofday(arguments),
+            libc::SYS_time => self.time(arguments),
+            libc::SYS_nanosleep => self.nanosleep(arguments),
+            libc::SYS_clock_nanosleep => self.clock_nanosleep(arguments),
+            libc::SYS_getrandom => self.getrandom(arguments),
+            _ => self.dispatch_process(call, arguments, registers),
+        }
+    }
+
+    fn unknown(&mut self, number: u64) -> Answer {
+        // A guest may try every number there is; the report keeps the first ones.
+        if self.usage.unknown_traps.len() < 64 || self.usage.unknown_traps.contains_key(&number) {
+            *self.usage.unknown_traps.entry(number).or_default() += 1;
+        }
+        errno(libc::ENOSYS)
+    }
+
+    #[cold]
+    fn trace(&mut self, number: u64, arguments: Arguments, answer: &Answer) {
+        let shown = match answer {
+            Ok(value) => Ok(*value),
+            Err(Stop::Error(errno)) => Err(errno.0),
+            Err(_) => Ok(0),
+        };
+        if let Some(tracer) = self.tracer {
+            tracer.line(self.region, number, arguments, shown);
         }
     }
 
@@ -141,5 +274,33 @@ impl Running<'_> {
         } else {
             Ok(())
         }
+    }
+
+    /// Real time, rounded as the sandbox is configured.
+    pub(crate) fn now_ns(&self) -> i64 {
+        let granularity = self.snapshot.sandbox().config().clock_granularity_ns.max(1);
+        let now = linux::clock(Clock::Real);
+        i64::try_from(now - now % granularity).unwrap_or(i64::MAX)
+    }
+
+    pub(crate) fn room(&self) -> Room {
+        Room {
+            bytes: self.limits.scratch_bytes,
+            files: self.limits.files.into(),
+            now_ns: self.now_ns(),
+        }
+    }
+
+    /// Copies several words to the guest.
+    pub(crate) fn words_out<const N: usize>(
+        &self,
+        start: u32,
+        words: [u64; N],
+    ) -> Result<(), Fault> {
+        let mut bytes = [[0; 8]; N];
+        for (target, word) in bytes.iter_mut().zip(words) {
+            *target = word.to_le_bytes();
+        }
+        self.region.copy_out(start, bytes.as_flattened())
     }
 }

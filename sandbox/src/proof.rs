@@ -1,0 +1,162 @@
+//! Checks that a slot is clean after a reset. Debug builds check each time, release builds now and
+//! then and after every instance that did not end by itself.
+//!
+//! Content needs no comparison beyond the hot set: a page that is not private is either the sealed
+//! file's or has never been touched since it was given back.
+
+use crate::layout::{self, offset};
+use crate::slot::Slot;
+use crate::snapshot::{Backing, Snapshot};
+use crate::sys::entry::GatePage;
+use crate::sys::linux::PAGE;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// One reset in so many is checked in release builds.
+const SAMPLE: u64 = 1_000;
+
+/// One check in so many also reads the process's whole list of mappings.
+const MAPS_SAMPLE: u64 = 64;
+
+/// True when this reset should be checked.
+pub(crate) fn is_due(ended_normally: bool) -> bool {
+    static RESETS: AtomicU64 = AtomicU64::new(0);
+    let number = RESETS.fetch_add(1, Ordering::Relaxed);
+    cfg!(debug_assertions) || !ended_normally || number.is_multiple_of(SAMPLE)
+}
+
+/// Says what is wrong with a slot, if anything.
+pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+    static CHECKS: AtomicU64 = AtomicU64::new(0);
+    check_private_pages(slot, snapshot)?;
+    check_hot_content(slot, snapshot)?;
+    check_table(slot)?;
+    if CHECKS
+        .fetch_add(1, Ordering::Relaxed)
+        .is_multiple_of(MAPS_SAMPLE)
+    {
+        check_files(snapshot)?;
+        check_mappings(slot, snapshot)?;
+    }
+    Ok(())
+}
+
+/// Row 3: the private pages are the hot set, nothing else, nothing less.
+fn check_private_pages(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+    let mut private = Vec::new();
+    slot.scan(snapshot.sandbox().pagemap(), &mut private)
+        .map_err(|error| error.to_string())?;
+    if private != snapshot.hot() {
+        return Err(format!(
+            "private pages {private:x?}, hot set {:x?}",
+            snapshot.hot()
+        ));
+    }
+    Ok(())
+}
+
+/// Row 2: every private page holds what the snapshot says.
+fn check_hot_content(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+    let mut page = [0; PAGE];
+    for range in snapshot.hot() {
+        for at in range.clone().step_by(PAGE) {
+            slot.region
+                .copy_in(offset(at), &mut page)
+                .map_err(|_| format!("hot page {at:x} cannot be read"))?;
+            let (wanted, _) = snapshot.content(at, at + PAGE as u64);
+            if page.as_slice() != wanted.unwrap_or(&[0; PAGE]) {
+                return Err(format!("hot page {at:x} differs from the snapshot"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Row 8: the call table is the template, and its neighbours cannot be read.
+fn check_table(slot: &Slot) -> Result<(), String> {
+    let gate = GatePage::get().map_err(|error| error.to_string())?;
+    let mut page = [0; PAGE];
+    let read = slot.region.copy_in(layout::TABLE, &mut page);
+    if read.is_err() || page != *gate.table().bytes() {
+        return Err("the call table differs from the template".to_owned());
+    }
+    for at in [0, layout::TABLE - 1, u32::MAX, offset(layout::GUEST_END)] {
+        if slot.region.copy_in(at, &mut [0]).is_ok() {
+            return Err(format!("offset {at:x} can be read"));
+        }
+    }
+    Ok(())
+}
+
+/// Row 6: the files are sealed and have no holes.
+fn check_files(snapshot: &Snapshot) -> Result<(), String> {
+    let program = snapshot.program();
+    let files = [Some(program.text()), program.data(), snapshot.frozen()];
+    match files
+        .into_iter()
+        .flatten()
+        .all(|file| file.is_sealed_and_dense())
+    {
+        true => Ok(()),
+        false => Err("a memory file is not sealed or not dense".to_owned()),
+    }
+}
+
+/// Rows 1 and 7: the mappings of the slot are the snapshot's, with their rights.
+fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+    let base = slot.region.base() as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps").map_err(|error| error.to_string())?;
+    let mut found: Vec<(Range<u64>, String)> = Vec::new();
+    for line in maps.lines() {
+        let mut fields = line.split_ascii_whitespace();
+        let (Some(range), Some(rights)) = (fields.next(), fields.next()) else {
+            continue;
+        };
+        let Some((start, end)) = range.split_once('-') else {
+            continue;
+        };
+        let parse = |text| u64::from_str_radix(text, 16).map_err(|error| error.to_string());
+        let (start, end) = (parse(start)?, parse(end)?);
+        if start >= base && end <= base + (1 << 32) && !rights.starts_with("---") {
+            push(&mut found, start - base..end - base, rights.to_owned());
+        }
+    }
+    let mut wanted = Vec::new();
+    push(
+        &mut wanted,
+        u64::from(layout::TABLE)..u64::from(layout::TABLE) + PAGE as u64,
+        "r--s".into(),
+    );
+    for span in snapshot.spans() {
+        let start = u64::from(span.start);
+        let rights = match span.backing {
+            Backing::Text => "r-xs",
+            Backing::ReadOnly(_) | Backing::Window(_) => "r--s",
+            Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => "rw-p",
+        };
+        push(
+            &mut wanted,
+            start..start + span.len as u64,
+            rights.to_owned(),
+        );
+    }
+    if found != wanted {
+        return Err(format!("mappings {found:x?}, wanted {wanted:x?}"));
+    }
+    for span in snapshot.spans() {
+        if matches!(span.backing, Backing::Text | Backing::ReadOnly(_))
+            && slot.region.can_become_writable(span.start, span.len)
+        {
+            return Err(format!("{:x} can be made writable", span.start));
+        }
+    }
+    Ok(())
+}
+
+/// Adds a range; the kernel may show neighbours with equal rights as one.
+fn push(list: &mut Vec<(Range<u64>, String)>, range: Range<u64>, rights: String) {
+    match list.last_mut() {
+        Some((last, same)) if last.end == range.start && *same == rights => last.end = range.end,
+        _ => list.push((range, rights)),
+    }
+}

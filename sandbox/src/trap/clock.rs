@@ -1,0 +1,136 @@
+//! Time and randomness. Clocks are rounded, so that they tell little about the machine.
+
+use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use crate::sys::linux::{self, Clock};
+
+/// Longest sleep between two looks at `cancel`; a kick ends it early.
+const STEP_NS: u64 = 10_000_000;
+
+const SECOND: u64 = 1_000_000_000;
+
+impl Running<'_> {
+    fn clock(&self, id: i32) -> Result<u64, Errno> {
+        let config = self.snapshot.sandbox().config();
+        let now = match id {
+            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => linux::clock(Clock::Real),
+            libc::CLOCK_MONOTONIC
+            | libc::CLOCK_MONOTONIC_RAW
+            | libc::CLOCK_MONOTONIC_COARSE
+            | libc::CLOCK_BOOTTIME => {
+                // Counted from the sandbox's own start: the host's uptime is nobody's business, and
+                // a clone's clock never shows less than its snapshot's.
+                linux::clock(Clock::Monotonic) - self.snapshot.sandbox().started_ns() + SECOND
+            }
+            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => self.cpu_ns(),
+            _ => return Err(Errno(libc::EINVAL)),
+        };
+        Ok(now - now % config.clock_granularity_ns.max(1))
+    }
+
+    /// CPU time of this instance so far.
+    pub(super) fn cpu_ns(&self) -> u64 {
+        self.usage.cpu_ns + linux::clock(Clock::ThreadCpu).saturating_sub(self.cpu_start_ns)
+    }
+
+    pub(super) fn clock_gettime(&mut self, arguments: Arguments) -> Answer {
+        let now = self.clock(int(arguments.a))?;
+        self.words_out(pointer(arguments.b), [now / SECOND, now % SECOND])?;
+        Ok(0)
+    }
+
+    pub(super) fn clock_getres(&mut self, arguments: Arguments) -> Answer {
+        self.clock(int(arguments.a))?;
+        let granularity = self.snapshot.sandbox().config().clock_granularity_ns.max(1);
+        if pointer(arguments.b) != 0 {
+            self.words_out(
+                pointer(arguments.b),
+                [granularity / SECOND, granularity % SECOND],
+            )?;
+        }
+        Ok(0)
+    }
+
+    pub(super) fn gettimeofday(&mut self, arguments: Arguments) -> Answer {
+        let now = self.clock(libc::CLOCK_REALTIME)?;
+        if pointer(arguments.a) != 0 {
+            self.words_out(pointer(arguments.a), [now / SECOND, now % SECOND / 1_000])?;
+        }
+        if pointer(arguments.b) != 0 {
+            self.words_out(pointer(arguments.b), [0])?;
+        }
+        Ok(0)
+    }
+
+    pub(super) fn time(&mut self, arguments: Arguments) -> Answer {
+        let seconds = self.clock(libc::CLOCK_REALTIME)? / SECOND;
+        if pointer(arguments.a) != 0 {
+            self.words_out(pointer(arguments.a), [seconds])?;
+        }
+        Ok(seconds)
+    }
+
+    pub(super) fn nanosleep(&mut self, arguments: Arguments) -> Answer {
+        let pause = self.timespec_in(pointer(arguments.a))?;
+        self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))
+    }
+
+    pub(super) fn clock_nanosleep(&mut self, arguments: Arguments) -> Answer {
+        let time = self.timespec_in(pointer(arguments.c))?;
+        let now = self.clock(int(arguments.a))?;
+        let absolute = int(arguments.b) & libc::TIMER_ABSTIME != 0;
+        let pause = if absolute {
+            time.saturating_sub(now)
+        } else {
+            time
+        };
+        self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))
+    }
+
+    /// A claimed `struct timespec`, in nanoseconds.
+    pub(super) fn timespec_in(&self, start: u32) -> Result<u64, Stop> {
+        let mut bytes = [[0; 8]; 2];
+        self.region.copy_in(start, bytes.as_flattened_mut())?;
+        let [seconds, nanos] = bytes.map(i64::from_le_bytes);
+        match (u64::try_from(seconds), u64::try_from(nanos)) {
+            (Ok(seconds), Ok(nanos)) if nanos < SECOND => {
+                Ok(seconds.saturating_mul(SECOND).saturating_add(nanos))
+            }
+            _ => Err(Errno(libc::EINVAL).into()),
+        }
+    }
+
+    /// Sleeps until a moment of the host's monotonic clock, in steps; limits apply meanwhile.
+    pub(super) fn sleep_until(&mut self, moment_ns: u64) -> Answer {
+        loop {
+            self.poll()?;
+            let rest = moment_ns.saturating_sub(linux::clock(Clock::Monotonic));
+            if rest == 0 {
+                return Ok(0);
+            }
+            linux::sleep(rest.min(STEP_NS));
+        }
+    }
+
+    pub(super) fn getrandom(&mut self, arguments: Arguments) -> Answer {
+        const KNOWN: u32 = libc::GRND_NONBLOCK | libc::GRND_RANDOM | libc::GRND_INSECURE;
+        if pointer(arguments.c) & !KNOWN != 0 {
+            return errno(libc::EINVAL);
+        }
+        let len = arguments.b.min(0x01FF_FFFF);
+        let mut done = 0;
+        self.state.has_read_random = true;
+        while done < len {
+            self.poll()?;
+            let start = u64::from(pointer(arguments.a)) + done;
+            let start = u32::try_from(start).map_err(|_| Errno(libc::EFAULT))?;
+            let unit = usize::try_from(len - done).unwrap_or(usize::MAX).min(4096);
+            let part = &mut self.buffer[..unit];
+            linux::random(part);
+            let copied = self.region.copy_out(start, part);
+            part.fill(0);
+            copied?;
+            done += unit as u64;
+        }
+        Ok(done)
+    }
+}

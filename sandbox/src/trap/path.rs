@@ -1,0 +1,414 @@
+//! Names: finding, listing, making, removing and renaming.
+
+use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use crate::files::Listed;
+use crate::tree::walk::{PATH_MAX, Walked};
+use crate::tree::{Kind, Node};
+
+/// Most bytes of directory entries one call answers.
+const LISTING_MAX: usize = 32 << 10;
+
+impl Running<'_> {
+    /// Copies a path in, walks it from `directory` and calls `use_it` with where it leads.
+    pub(super) fn with_path<T>(
+        &mut self,
+        directory: i32,
+        path: u64,
+        follow: bool,
+        use_it: impl FnOnce(&mut Self, &Walked<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Stop> {
+        self.poll()?;
+        let mut buffer = std::mem::take(self.buffer);
+        let result = self.walk_in(&mut buffer, directory, path, follow, use_it);
+        *self.buffer = buffer;
+        result
+    }
+
+    fn walk_in<T>(
+        &mut self,
+        buffer: &mut [u8],
+        directory: i32,
+        path: u64,
+        follow: bool,
+        use_it: impl FnOnce(&mut Self, &Walked<'_>) -> Result<T, Errno>,
+    ) -> Result<T, Stop> {
+        let len = self
+            .region
+            .string_in(pointer(path), &mut buffer[..PATH_MAX])?;
+        let path = &buffer[..len.ok_or(Errno(libc::ENAMETOOLONG))?];
+        let start = self.start_of(directory, path)?;
+        let walked = self.state.view.walk(self.mounts, start, path, follow)?;
+        Ok(use_it(self, &walked)?)
+    }
+
+    /// The directory a relative path starts from.
+    fn start_of(&self, directory: i32, path: &[u8]) -> Result<Node, Errno> {
+        if directory == libc::AT_FDCWD || path.first() == Some(&b'/') {
+            return Ok(self.state.view.cwd);
+        }
+        Ok(self.state.files.get(directory)?.node)
+    }
+
+    /// Refuses to put names into a directory that has been removed.
+    pub(super) fn check_alive(&self, directory: Node) -> Result<(), Errno> {
+        if self.state.view.metadata(self.mounts, directory).links == 0 {
+            return Err(Errno(libc::ENOENT));
+        }
+        Ok(())
+    }
+
+    pub(super) fn access(&mut self, arguments: Arguments) -> Answer {
+        self.access_path(libc::AT_FDCWD, arguments.a, int(arguments.b))
+    }
+
+    pub(super) fn faccessat(&mut self, arguments: Arguments) -> Answer {
+        self.access_path(int(arguments.a), arguments.b, int(arguments.c))
+    }
+
+    fn access_path(&mut self, directory: i32, path: u64, mode: i32) -> Answer {
+        let node = self.with_path(directory, path, true, |_, walked| walked.found())?;
+        let facts = self.state.view.metadata(self.mounts, node);
+        // The guest is its own root; only the executable bit can be missing.
+        if mode & libc::X_OK != 0 && facts.kind != Kind::Directory && facts.mode & 0o111 == 0 {
+            return errno(libc::EACCES);
+        }
+        Ok(0)
+    }
+
+    pub(super) fn readlink(&mut self, arguments: Arguments) -> Answer {
+        self.readlink_path(libc::AT_FDCWD, arguments.a, arguments.b, arguments.c)
+    }
+
+    pub(super) fn readlinkat(&mut self, arguments: Arguments) -> Answer {
+        self.readlink_path(int(arguments.a), arguments.b, arguments.c, arguments.d)
+    }
+
+    fn readlink_path(&mut self, directory: i32, path: u64, target: u64, room: u64) -> Answer {
+        let node = self.with_path(directory, path, false, |_, walked| walked.found())?;
+        if room == 0 || room > i64::MAX.cast_unsigned() {
+            return errno(libc::EINVAL);
+        }
+        let Node::Base(tree, number) = node else {
+            return errno(libc::EINVAL);
+        };
+        let link = self
+            .mounts
+            .tree(tree)
+            .read_link(number)
+            .ok_or(Errno(libc::EINVAL))?;
+        let len = link.len().min(usize::try_from(room).unwrap_or(usize::MAX));
+        self.region.copy_out(pointer(target), &link[..len])?;
+        Ok(len as u64)
+    }
+
+    pub(super) fn getdents(&mut self, arguments: Arguments) -> Answer {
+        let fd = int(arguments.a);
+        let file = self.state.files.get(fd)?;
+        let node = file.node;
+        if self.state.view.kind(self.mounts, node) != Kind::Directory {
+            return errno(libc::ENOTDIR);
+        }
+        if file.listing.is_none() {
+            let listing = self.listing(node)?;
+            self.state.files.get_mut(fd)?.listing = Some(listing);
+        }
+        let file = self.state.files.get(fd)?;
+        let listing = file.listing.as_deref().unwrap_or_default();
+        let room = usize::try_from(arguments.c)
+            .unwrap_or(usize::MAX)
+            .min(LISTING_MAX);
+        let mut bytes = Vec::with_capacity(room.min(4096));
+        let mut index = usize::try_from(file.offset).unwrap_or(usize::MAX);
+        while let Some(entry) = listing.get(index) {
+            // struct linux_dirent64: number, next offset, record length, type, name, NUL, padding.
+            let len = (19 + entry.name.len() + 1).next_multiple_of(8);
+            if bytes.len() + len > room {
+                break;
+            }
+            let start = bytes.len();
+            bytes.extend_from_slice(&entry.number.to_le_bytes());
+            bytes.extend_from_slice(&(index as u64 + 1).to_le_bytes());
+            bytes.extend_from_slice(&u16::try_from(len).expect("names are short").to_le_bytes());
+            bytes.push(directory_type(entry.kind));
+            bytes.extend_from_slice(&entry.name);
+            bytes.resize(start + len, 0);
+            index += 1;
+        }
+        if bytes.is_empty() && index < listing.len() {
+            return errno(libc::EINVAL);
+        }
+        self.region.copy_out(pointer(arguments.b), &bytes)?;
+        self.state.files.get_mut(fd)?.offset = index as u64;
+        Ok(bytes.len() as u64)
+    }
+
+    /// Everything in a directory now, `.` and `..` first.
+    fn listing(&self, node: Node) -> Result<Vec<Listed>, Stop> {
+        let parent = self.state.view.parent(self.mounts, node);
+        let mut listing = vec![
+            Listed {
+                name: b".".to_vec(),
+                number: super::stat::number(node),
+                kind: Kind::Directory,
+            },
+            Listed {
+                name: b"..".to_vec(),
+                number: super::stat::number(parent),
+                kind: Kind::Directory,
+            },
+        ];
+        self.state.view.list(self.mounts, node, |name, node, kind| {
+            let number = super::stat::number(node);
+            listing.push(Listed {
+                name: name.to_vec(),
+                number,
+                kind,
+            });
+        });
+        self.poll()?;
+        Ok(listing)
+    }
+
+    pub(super) fn getcwd(&mut self, arguments: Arguments) -> Answer {
+        let path = &self.state.view.cwd_path;
+        if arguments.b < path.len() as u64 + 1 {
+            return errno(libc::ERANGE);
+        }
+        let text = [path.as_slice(), b"\0"].concat();
+        self.region.copy_out(pointer(arguments.a), &text)?;
+        Ok(text.len() as u64)
+    }
+
+    pub(super) fn chdir(&mut self, arguments: Arguments) -> Answer {
+        let node = self.with_path(libc::AT_FDCWD, arguments.a, true, |_, walked| {
+            walked.found()
+        })?;
+        self.change_directory(node)
+    }
+
+    pub(super) fn fchdir(&mut self, arguments: Arguments) -> Answer {
+        let node = self.state.files.get(int(arguments.a))?.node;
+        self.change_directory(node)
+    }
+
+    fn change_directory(&mut self, node: Node) -> Answer {
+        let view = &mut self.state.view;
+        if view.kind(self.mounts, node) != Kind::Directory {
+            return errno(libc::ENOTDIR);
+        }
+        let path = view.path_of(self.mounts, node)?;
+        // The current directory stays, even when its name is removed.
+        view.opened(node);
+        view.closed(view.cwd);
+        view.cwd = node;
+        view.cwd_path = path;
+        Ok(0)
+    }
+
+    pub(super) fn mkdir(&mut self, arguments: Arguments) -> Answer {
+        self.make_directory(libc::AT_FDCWD, arguments.a, arguments.b)
+    }
+
+    pub(super) fn mkdirat(&mut self, arguments: Arguments) -> Answer {
+        self.make_directory(int(arguments.a), arguments.b, arguments.c)
+    }
+
+    fn make_directory(&mut self, directory: i32, path: u64, mode: u64) -> Answer {
+        let mode = u32::try_from(mode & 0o777).expect("masked");
+        self.with_path(directory, path, false, |running, walked| {
+            if walked.node.is_some() {
+                return Err(Errno(libc::EEXIST));
+            }
+            running.check_alive(walked.directory)?;
+            let room = running.room();
+            let view = &mut running.state.view;
+            view.make_directory(walked.directory, walked.name(), mode & !view.umask, &room)
+        })?;
+        Ok(0)
+    }
+
+    pub(super) fn rmdir(&mut self, arguments: Arguments) -> Answer {
+        self.remove_path(libc::AT_FDCWD, arguments.a, true)
+    }
+
+    pub(super) fn unlink(&mut self, arguments: Arguments) -> Answer {
+        self.remove_path(libc::AT_FDCWD, arguments.a, false)
+    }
+
+    pub(super) fn unlinkat(&mut self, arguments: Arguments) -> Answer {
+        match int(arguments.c) {
+            0 => self.remove_path(int(arguments.a), arguments.b, false),
+            libc::AT_REMOVEDIR => self.remove_path(int(arguments.a), arguments.b, true),
+            _ => errno(libc::EINVAL),
+        }
+    }
+
+    fn remove_path(&mut self, directory: i32, path: u64, is_directory: bool) -> Answer {
+        self.with_path(directory, path, false, |running, walked| {
+            let node = walked.found()?;
+            let (view, mounts) = (&mut running.state.view, running.mounts);
+            if walked.name().is_empty() {
+                return Err(Errno(libc::EBUSY));
+            }
+            let kind = view.kind(mounts, node);
+            match (kind == Kind::Directory, is_directory) {
+                (true, false) => return Err(Errno(libc::EISDIR)),
+                (false, true) => return Err(Errno(libc::ENOTDIR)),
+                _ if kind == Kind::Device => return Err(Errno(libc::EPERM)),
+                (true, true) if !view.is_empty(mounts, node) => {
+                    return Err(Errno(libc::ENOTEMPTY));
+                }
+                _ => {}
+            }
+            // Removing a tree's name costs a record, which must fit.
+            if view.bytes() >= running.limits.scratch_bytes {
+                return Err(Errno(libc::ENOSPC));
+            }
+            view.remove(mounts, walked.directory, walked.name(), node);
+            Ok(())
+        })?;
+        Ok(0)
+    }
+
+    pub(super) fn rename(&mut self, arguments: Arguments) -> Answer {
+        self.rename_paths((libc::AT_FDCWD, arguments.a), (libc::AT_FDCWD, arguments.b))
+    }
+
+    pub(super) fn renameat(&mut self, arguments: Arguments) -> Answer {
+        self.rename_paths(
+            (int(arguments.a), arguments.b),
+            (int(arguments.c), arguments.d),
+        )
+    }
+
+    fn rename_paths(&mut self, from: (i32, u64), to: (i32, u64)) -> Answer {
+        let source = self.with_path(from.0, from.1, false, |_, walked| {
+            if walked.name().is_empty() {
+                return Err(Errno(libc::EBUSY));
+            }
+            Ok((walked.directory, walked.name().to_vec(), walked.found()?))
+        })?;
+        let (directory, name, node) = source;
+        self.with_path(to.0, to.1, false, |running, walked| {
+            if walked.name().is_empty() {
+                return Err(Errno(libc::EBUSY));
+            }
+            if walked.node == Some(node) {
+                return Ok(());
+            }
+            running.check_rename(node, walked)?;
+            let target = (walked.directory, walked.name());
+            let view = &mut running.state.view;
+            view.rename(
+                running.mounts,
+                (directory, &name),
+                target,
+                node,
+                walked.node,
+            );
+            Ok(())
+        })?;
+        Ok(0)
+    }
+
+    fn check_rename(&self, node: Node, to: &Walked<'_>) -> Result<(), Errno> {
+        let (view, mounts) = (&self.state.view, self.mounts);
+        self.check_alive(to.directory)?;
+        if view.bytes() >= self.limits.scratch_bytes {
+            return Err(Errno(libc::ENOSPC));
+        }
+        let is_directory = match (node, view.kind(mounts, node)) {
+            (_, Kind::Device) => return Err(Errno(libc::EPERM)),
+            // As an overlay file system does: a tree's directory is copied by whoever moves it.
+            (Node::Base(..), Kind::Directory) => return Err(Errno(libc::EXDEV)),
+            (_, kind) => kind == Kind::Directory,
+        };
+        if let Some(target) = to.node {
+            match (is_directory, view.kind(mounts, target)) {
+                (_, Kind::Device) => return Err(Errno(libc::EPERM)),
+                (true, Kind::Directory) if !view.is_empty(mounts, target) => {
+                    return Err(Errno(libc::ENOTEMPTY));
+                }
+                (true, Kind::Directory) => {}
+                (true, _) => return Err(Errno(libc::ENOTDIR)),
+                (false, Kind::Directory) => return Err(Errno(libc::EISDIR)),
+                (false, _) => {}
+            }
+        } else if to.slash && !is_directory {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        // A directory cannot go below itself.
+        let mut above = to.directory;
+        while above != view.root() {
+            if above == node {
+                return Err(Errno(libc::EINVAL));
+            }
+            above = view.parent(mounts, above);
+        }
+        Ok(())
+    }
+
+    pub(super) fn chmod(&mut self, arguments: Arguments) -> Answer {
+        self.chmod_path(libc::AT_FDCWD, arguments.a, arguments.b)
+    }
+
+    pub(super) fn fchmodat(&mut self, arguments: Arguments) -> Answer {
+        self.chmod_path(int(arguments.a), arguments.b, arguments.c)
+    }
+
+    fn chmod_path(&mut self, directory: i32, path: u64, mode: u64) -> Answer {
+        let node = self.with_path(directory, path, true, |_, walked| walked.found())?;
+        self.state.view.set_mode(node, pointer(mode))?;
+        Ok(0)
+    }
+
+    pub(super) fn fchmod(&mut self, arguments: Arguments) -> Answer {
+        let node = self.state.files.get(int(arguments.a))?.node;
+        self.state.view.set_mode(node, pointer(arguments.b))?;
+        Ok(0)
+    }
+
+    pub(super) fn utimensat(&mut self, arguments: Arguments) -> Answer {
+        let node = if pointer(arguments.b) == 0 {
+            self.state.files.get(int(arguments.a))?.node
+        } else {
+            let follow = int(arguments.d) & libc::AT_SYMLINK_NOFOLLOW == 0;
+            self.with_path(int(arguments.a), arguments.b, follow, |_, walked| {
+                walked.found()
+            })?
+        };
+        let mut modified = self.now_ns();
+        let times = pointer(arguments.c);
+        if times != 0 {
+            // The second timespec is the modification time.
+            let mut bytes = [0; 32];
+            self.region.copy_in(times, &mut bytes)?;
+            let word = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight"));
+            match word(24) {
+                libc::UTIME_NOW => {}
+                libc::UTIME_OMIT => return Ok(0),
+                nanos @ 0..1_000_000_000 => {
+                    modified = word(16).saturating_mul(1_000_000_000).saturating_add(nanos);
+                }
+                _ => return errno(libc::EINVAL),
+            }
+        }
+        self.state.view.set_modified(node, modified)?;
+        Ok(0)
+    }
+
+    pub(super) fn umask(&mut self, arguments: Arguments) -> Answer {
+        let new = u32::try_from(arguments.a & 0o777).expect("masked");
+        Ok(std::mem::replace(&mut self.state.view.umask, new).into())
+    }
+}
+
+/// `d_type` of a directory entry.
+fn directory_type(kind: Kind) -> u8 {
+    match kind {
+        Kind::Directory => libc::DT_DIR,
+        Kind::Regular => libc::DT_REG,
+        Kind::Symlink => libc::DT_LNK,
+        Kind::Device => libc::DT_CHR,
+    }
+}
