@@ -1,1 +1,22 @@
-//! toolchain
+//! The guest compiler: stock GCC assembly in, sandboxed programs out. Not trusted: the verifier judges what it makes.
+//!
+//! - [`mod@rewrite`] turns the assembly text of one file into sandboxed assembly;
+//! - [`cc`] is the compiler driver `zapp cc`, a drop-in `CC`;
+//! - [`guest`] builds the guest's C library from Debian's source and keeps it in a cache.
+//!
+//! It leaves out: C++ and other languages, shared objects, threads, unwinding, AVX.
+
+#![forbid(unsafe_code)]
+
+pub mod cc;
+mod depth;
+pub mod error;
+mod finish;
+mod flags;
+pub mod guest;
+mod operand;
+mod parse;
+pub mod rewrite;
+mod unit;
+
+pub use finish::merge_nops;

@@ -1,0 +1,218 @@
+//! The programs behind the driver: GCC, `as`, `ld`; how they are found, run, and installed.
+
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::sync::OnceLock;
+
+use super::Options;
+use crate::error::Error;
+use crate::guest::sysroot;
+
+/// Names GCC 12 goes by; the rewriter was written for its output.
+const GCC: [&str; 2] = ["gcc-12", "gcc"];
+
+/// Options GCC always gets, behind the user's: they are the sandbox's calling convention and instruction set.
+pub(crate) const FIXED: [&str; 16] = [
+    "-ffixed-rbx",
+    "-ffixed-r11",
+    "-ffixed-r14",
+    "-fno-pic",
+    "-fno-pie",
+    "-mcmodel=small",
+    "-fcf-protection=none",
+    "-fno-stack-protector",
+    "-fno-stack-clash-protection",
+    "-ftls-model=local-exec",
+    "-march=x86-64-v2",
+    "-mno-mmx",
+    "-mno-avx",
+    // The rewriter checks the stack depth it finds against these tables.
+    "-fasynchronous-unwind-tables",
+    "-fno-lto",
+    "-fno-split-stack",
+];
+
+/// The installed GCC.
+pub(crate) fn gcc() -> Result<&'static str, Error> {
+    static FOUND: OnceLock<Option<&'static str>> = OnceLock::new();
+    FOUND
+        .get_or_init(|| GCC.into_iter().find(|name| in_path(name)))
+        .ok_or_else(|| missing("gcc"))
+}
+
+/// Makes sure that GCC and binutils are there, installing them with apt when run as root.
+pub fn ensure_tools(programs: &[&str]) -> Result<(), Error> {
+    let absent: Vec<&str> = programs
+        .iter()
+        .copied()
+        .filter(|program| {
+            if *program == "gcc" {
+                gcc().is_err()
+            } else {
+                !in_path(program)
+            }
+        })
+        .collect();
+    let Some(first) = absent.first() else {
+        return Ok(());
+    };
+    let packages: Vec<&str> = absent.iter().map(|program| package(program)).collect();
+    if !rustix::process::geteuid().is_root() || !in_path("apt-get") {
+        return Err(missing(first));
+    }
+    eprintln!("zapp: installing {}", packages.join(" "));
+    let mut apt = Command::new("apt-get");
+    apt.args(["install", "-y", "--no-install-recommends", "-qq"])
+        .args(&packages);
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    if run(&mut apt).is_err() {
+        // The package lists may never have been fetched.
+        run(Command::new("apt-get").args(["update", "-qq"]))?;
+        run(&mut apt)?;
+    }
+    Ok(())
+}
+
+/// The Debian package a program comes from.
+fn package(program: &str) -> &str {
+    match program {
+        "as" | "ld" | "ar" => "binutils",
+        "gcc" => "gcc-12",
+        other => other,
+    }
+}
+
+fn missing(program: &str) -> Error {
+    let remedy = format!("apt-get install {}", package(program));
+    Error::Missing {
+        program: program.to_owned(),
+        remedy,
+    }
+}
+
+fn in_path(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
+}
+
+/// Runs a program to its end; a failure is an error that names it.
+pub fn run(command: &mut Command) -> Result<(), Error> {
+    let status = status(command)?;
+    if status.success() {
+        return Ok(());
+    }
+    let program = command.get_program().to_string_lossy().into_owned();
+    Err(Error::Program { program, status })
+}
+
+pub(crate) fn status(command: &mut Command) -> Result<ExitStatus, Error> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    command.status().map_err(|source| {
+        if source.kind() == std::io::ErrorKind::NotFound {
+            missing(&program)
+        } else {
+            Error::io(program)(source)
+        }
+    })
+}
+
+/// GCC with everything but inputs: the user's options, the fixed ones, and the guest's headers.
+pub(crate) fn compiler(options: &Options) -> Result<Command, Error> {
+    let gcc = gcc()?;
+    let mut command = Command::new(gcc);
+    // Frame pointers only where they are asked for: they cost a register that the sandbox has already made scarce.
+    command
+        .arg("-fomit-frame-pointer")
+        .args(&options.compiler)
+        .args(FIXED);
+    if options.debug {
+        command.args([
+            "-g1",
+            "-gno-as-locview-support",
+            "-gno-variable-location-views",
+        ]);
+    }
+    if !options.no_standard_includes {
+        let root = sysroot()?;
+        command
+            .arg("-nostdinc")
+            .arg("-isystem")
+            .arg(root.join("include"));
+        command.arg("-isystem").arg(gcc_headers(gcc)?);
+    }
+    if options.verbose {
+        eprintln!("{command:?}");
+    }
+    Ok(command)
+}
+
+/// GCC's own headers: stdarg.h, the intrinsics.
+fn gcc_headers(gcc: &str) -> Result<&'static Path, Error> {
+    static FOUND: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    let found = FOUND.get_or_init(|| {
+        let output = Command::new(gcc)
+            .arg("-print-file-name=include")
+            .output()
+            .ok()?;
+        Some(String::from_utf8(output.stdout).ok()?.trim().into())
+    });
+    found.as_deref().ok_or_else(|| missing("gcc"))
+}
+
+/// Answers questions about the driver itself, as configure scripts ask them.
+pub(crate) fn answer_query(options: &Options) -> Result<Option<ExitCode>, Error> {
+    let Some(query) = options.queries.first() else {
+        if !options.inputs.is_empty() {
+            return Ok(None);
+        }
+        if options.verbose {
+            // `-v` alone: libtool and configure look for "gcc version".
+            eprintln!("Target: {}", super::MACHINE);
+            eprintln!("gcc version {} (zapp cc)", ask("-dumpfullversion")?);
+            return Ok(Some(ExitCode::SUCCESS));
+        }
+        let asks_linker = options.link.iter().any(|item| {
+            matches!(item, super::options::LinkItem::Argument(text) if text.contains("version") || text == "-v")
+        });
+        if asks_linker {
+            run(Command::new("ld").arg("--version"))?;
+            return Ok(Some(ExitCode::SUCCESS));
+        }
+        return Err(Error::Usage("no input files".into()));
+    };
+    let answer = match query.as_str() {
+        "-dumpmachine" => super::MACHINE.to_owned(),
+        "--version" => {
+            format!(
+                "zapp cc {} (GCC) {}",
+                env!("CARGO_PKG_VERSION"),
+                ask("-dumpfullversion")?
+            )
+        }
+        "-print-sysroot" | "--print-sysroot" => sysroot()?.display().to_string(),
+        query => match query.strip_prefix("-print-file-name=") {
+            Some(name) => {
+                let file = sysroot()?.join("lib").join(name);
+                if file.exists() {
+                    file.display().to_string()
+                } else {
+                    ask(query)?
+                }
+            }
+            None => ask(query)?,
+        },
+    };
+    println!("{answer}");
+    Ok(Some(ExitCode::SUCCESS))
+}
+
+/// What GCC itself answers.
+fn ask(query: &str) -> Result<String, Error> {
+    let output = Command::new(gcc()?)
+        .arg(query)
+        .output()
+        .map_err(Error::io("gcc"))?;
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .trim_end()
+        .to_owned())
+}
