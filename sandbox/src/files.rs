@@ -95,6 +95,11 @@ impl Files {
             .expect("a descriptor leads to an open file"))
     }
 
+    /// True when another descriptor can be had.
+    pub(crate) fn has_room(&self, max: u32) -> bool {
+        self.free_descriptor(0, max).is_ok()
+    }
+
     /// Gives `file` the lowest free descriptor that is at least `lowest`.
     pub(crate) fn add(
         &mut self,

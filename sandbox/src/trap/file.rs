@@ -275,6 +275,9 @@ impl Running<'_> {
         let follow = flags & libc::O_NOFOLLOW == 0 && !exclusive;
         let writes = flags & libc::O_ACCMODE != libc::O_RDONLY && flags & libc::O_PATH == 0;
         let max = self.limits.files;
+        if !self.state.files.has_room(max) {
+            return errno(libc::EMFILE);
+        }
         let (node, created) = self.with_path(directory, path, follow, |running, walked| {
             match walked.node {
                 Some(_) if exclusive => Err(Errno(libc::EEXIST)),

@@ -1,4 +1,5 @@
 # Writes one line and exits with status 7.
+        .include "trap.inc"
         .text
         .globl _start
         .p2align 5
@@ -7,10 +8,10 @@ _start:
         movl $1, %edi
         movl $message, %esi
         movl $6, %edx
-        call *0xF000(%r14)
+        trap
         movl $231, %eax
         movl $7, %edi
-        call *0xF000(%r14)
+        trap
         hlt
         .section .rodata
 message: .ascii "hello\n"

@@ -1,0 +1,456 @@
+//! Files as a guest sees them: a tree that cannot change, scratch, private copies, devices.
+
+use crate::support::{AREA, Script, snapshot};
+use sandbox::{HostTree, Limits, MemoryTree, Mounts, Snapshot};
+use std::sync::Arc;
+
+const CWD: u64 = (libc::AT_FDCWD as i64).cast_unsigned();
+
+fn tree() -> MemoryTree {
+    MemoryTree::new()
+        .file("etc/motd", "welcome\n")
+        .file(
+            "data/big",
+            (0..300_000_u32)
+                .flat_map(u32::to_le_bytes)
+                .collect::<Vec<u8>>(),
+        )
+        .link("etc/link", "motd")
+        .link("etc/up", "../data/../etc/motd")
+        .link("etc/absolute", "/etc/motd")
+        .link("etc/out", "../../../../../etc/motd")
+        .link("etc/loop", "loop")
+        .link("etc/dangling", "nothing")
+        .link("dir", "etc")
+        .directory("empty")
+}
+
+fn calls() -> Snapshot {
+    let mounts = Mounts::new().mount("/", Arc::new(tree()));
+    snapshot("calls", &Limits::default(), &mounts)
+}
+
+fn errno(number: i32) -> i64 {
+    -i64::from(number)
+}
+
+#[test]
+fn file_is_opened_read_and_closed() {
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_read, [3, AREA + 0x100, 5])
+        .call(libc::SYS_read, [3, AREA + 0x105, 100])
+        .call(libc::SYS_read, [3, AREA + 0x200, 100])
+        .peek(AREA + 0x100, 8)
+        .call(libc::SYS_lseek, [3, 2, 0])
+        .call(libc::SYS_pread64, [3, AREA + 0x300, 3, 3])
+        .peek(AREA + 0x300, 3)
+        .call(libc::SYS_close, [3])
+        .call(libc::SYS_close, [3])
+        .play(&calls());
+    assert_eq!(played.results[1..5], [3, 5, 3, 0]);
+    assert_eq!(played.shown[5], b"welcome\n");
+    assert_eq!(played.results[6..8], [2, 3]);
+    assert_eq!(played.shown[8], b"com");
+    assert_eq!(played.results[9..], [0, errno(libc::EBADF)]);
+    assert_eq!(played.finished.report.usage.files_opened, 1);
+}
+
+#[test]
+fn paths_lead_where_linux_leads_them() {
+    for (path, flags, want) in [
+        ("/etc/motd", 0, 3),
+        ("etc/motd", 0, 3),
+        ("./etc/../etc//motd", 0, 3),
+        ("/../../etc/motd", 0, 3),
+        ("/etc/link", 0, 3),
+        ("/etc/up", 0, 3),
+        ("/etc/absolute", 0, 3),
+        ("/etc/out", 0, 3),
+        ("/dir/motd", 0, 3),
+        ("/dir/", libc::O_DIRECTORY, 3),
+        ("/", 0, 3),
+        ("/etc/link", libc::O_NOFOLLOW, errno(libc::ELOOP)),
+        ("/etc/loop", 0, errno(libc::ELOOP)),
+        ("/etc/dangling", 0, errno(libc::ENOENT)),
+        ("/etc/motd/", 0, errno(libc::ENOTDIR)),
+        ("/etc/motd/x", 0, errno(libc::ENOTDIR)),
+        ("/etc/nothing", 0, errno(libc::ENOENT)),
+        ("/nothing/motd", 0, errno(libc::ENOENT)),
+        ("", 0, errno(libc::ENOENT)),
+        ("/etc/motd", libc::O_DIRECTORY, errno(libc::ENOTDIR)),
+        ("/etc", libc::O_RDWR, errno(libc::EISDIR)),
+        ("/dev/null", libc::O_RDWR, 3),
+        ("/tmp", 0, 3),
+    ] {
+        let played = Script::new()
+            .path(AREA, path)
+            .call(libc::SYS_open, [AREA, u64::from(flags.cast_unsigned())])
+            .play(&calls());
+        assert_eq!(played.results[1], want, "{path:?} with {flags:#x}");
+    }
+}
+
+#[test]
+fn too_long_names_and_paths_are_refused() {
+    for (path, want) in [
+        ("a".repeat(255), errno(libc::ENOENT)),
+        ("a".repeat(256), errno(libc::ENAMETOOLONG)),
+        ("/".repeat(4095), 3),
+        ("/".repeat(4096), errno(libc::ENAMETOOLONG)),
+        (
+            ["a/", "../"].concat().repeat(1000),
+            errno(libc::ENAMETOOLONG),
+        ),
+    ] {
+        let played = Script::new()
+            .path(AREA, &path)
+            .call(libc::SYS_open, [AREA, 0])
+            .play(&calls());
+        assert_eq!(played.results[1], want, "{} bytes", path.len());
+    }
+}
+
+#[test]
+fn large_file_is_read_in_one_call() {
+    let len = 4 * 300_000_u64;
+    let played = Script::new()
+        .path(AREA, "/data/big")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_mmap, [0, len, 3, 0x22, u64::MAX, 0])
+        .play(&calls());
+    let at = played.results[2].cast_unsigned();
+    let played = Script::new()
+        .path(AREA, "/data/big")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_mmap, [0, len, 3, 0x22, u64::MAX, 0])
+        .call(libc::SYS_read, [3, at, len + 5])
+        .peek(at, len)
+        .play(&calls());
+    assert_eq!(played.results[3], len.cast_signed());
+    let want: Vec<u8> = (0..300_000_u32).flat_map(u32::to_le_bytes).collect();
+    assert!(played.shown[4] == want);
+}
+
+#[test]
+fn scratch_files_live_and_vanish() {
+    let create = u64::from((libc::O_CREAT | libc::O_RDWR | libc::O_EXCL).cast_unsigned());
+    let script = Script::new()
+        .path(AREA, "/tmp/a")
+        .call(libc::SYS_open, [AREA, create, 0o600])
+        .poke(AREA + 0x100, "hello")
+        .call(libc::SYS_write, [3, AREA + 0x100, 5])
+        .call(libc::SYS_pwrite64, [3, AREA + 0x100, 5, 10_000])
+        .call(libc::SYS_lseek, [3, 0, 2])
+        .call(libc::SYS_pread64, [3, AREA + 0x200, 10, 9_998])
+        .peek(AREA + 0x200, 7)
+        .call(libc::SYS_open, [AREA, create, 0o600])
+        .call(libc::SYS_ftruncate, [3, 3])
+        .call(libc::SYS_lseek, [3, 0, 2])
+        .path(AREA + 0x300, "/tmp/b")
+        .call(libc::SYS_rename, [AREA, AREA + 0x300])
+        .call(libc::SYS_access, [AREA, 0])
+        .call(libc::SYS_access, [AREA + 0x300, 0])
+        .call(libc::SYS_unlink, [AREA + 0x300])
+        .call(libc::SYS_pread64, [3, AREA + 0x200, 10, 0])
+        .call(libc::SYS_close, [3]);
+    let snapshot = calls();
+    for _ in 0..3 {
+        let played = script.play(&snapshot);
+        assert_eq!(played.results[1], 3);
+        assert_eq!(played.results[3..7], [5, 5, 10_005, 7]);
+        assert_eq!(played.shown[7], b"\0\0hello");
+        assert_eq!(played.results[8], errno(libc::EEXIST));
+        assert_eq!(played.results[9..11], [0, 3]);
+        assert_eq!(played.results[12..15], [0, errno(libc::ENOENT), 0]);
+        // The file without a name can still be read.
+        assert_eq!(played.results[15..], [0, 3, 0]);
+        assert!(played.finished.report.usage.scratch_bytes > 8_192);
+    }
+}
+
+#[test]
+fn tree_files_are_written_privately() {
+    let snapshot = calls();
+    let write = u64::from(libc::O_RDWR.cast_unsigned());
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_open, [AREA, write])
+        .poke(AREA + 0x100, "WEL")
+        .call(libc::SYS_pwrite64, [4, AREA + 0x100, 3, 0])
+        .call(libc::SYS_pread64, [3, AREA + 0x200, 100, 0])
+        .peek(AREA + 0x200, 8)
+        // A file that has been written cannot be mapped.
+        .call(libc::SYS_mmap, [0, 8, 1, 2, 3, 0])
+        .play(&snapshot);
+    assert_eq!(played.shown[6], b"WELcome\n");
+    assert_eq!(played.results[7], errno(libc::ENODEV));
+    assert_eq!(played.finished.report.usage.discarded_bytes, 3);
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_read, [3, AREA + 0x200, 100])
+        .peek(AREA + 0x200, 8)
+        .play(&snapshot);
+    assert_eq!(
+        played.shown[3], b"welcome\n",
+        "the next instance sees the tree's file"
+    );
+}
+
+#[test]
+fn names_of_the_tree_can_be_removed_privately() {
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .path(AREA + 0x100, "/etc/new")
+        .call(libc::SYS_rename, [AREA, AREA + 0x100])
+        .call(libc::SYS_access, [AREA, 0])
+        .call(libc::SYS_open, [AREA + 0x100, 0])
+        .call(libc::SYS_read, [3, AREA + 0x200, 100])
+        .path(AREA, "/empty")
+        .call(libc::SYS_rmdir, [AREA])
+        .call(libc::SYS_access, [AREA, 0])
+        .path(AREA, "/etc")
+        .call(libc::SYS_rmdir, [AREA])
+        .call(libc::SYS_unlink, [AREA])
+        .play(&calls());
+    let results = &played.results;
+    assert_eq!(results[2..6], [0, errno(libc::ENOENT), 3, 8]);
+    assert_eq!(results[7..9], [0, errno(libc::ENOENT)]);
+    assert_eq!(results[10..], [errno(libc::ENOTEMPTY), errno(libc::EISDIR)]);
+}
+
+#[test]
+fn directories_are_made_listed_and_left() {
+    let played = Script::new()
+        .path(AREA, "/tmp/d")
+        .call(libc::SYS_mkdir, [AREA, 0o755])
+        .call(libc::SYS_chdir, [AREA])
+        .call(libc::SYS_getcwd, [AREA + 0x100, 100])
+        .peek(AREA + 0x100, 7)
+        .path(AREA, "../d/x")
+        .call(libc::SYS_open, [AREA, 0o101, 0o644])
+        .path(AREA, ".")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_getdents64, [4, AREA + 0x200, 1000])
+        .peek(AREA + 0x200, 72)
+        .call(libc::SYS_getdents64, [4, AREA + 0x200, 1000])
+        .call(libc::SYS_getdents64, [4, AREA + 0x200, 10])
+        .path(AREA, "/tmp/d/y")
+        .path(AREA + 0x100, "/tmp/d")
+        .call(libc::SYS_rename, [AREA + 0x100, AREA])
+        .play(&calls());
+    assert_eq!(played.results[1..4], [0, 0, 7]);
+    assert_eq!(played.shown[4], b"/tmp/d\0");
+    assert_eq!(played.results[9], 72);
+    let listing = &played.shown[10];
+    let name = |at: usize| &listing[at + 19..at + 24];
+    assert_eq!(
+        (name(0), name(24), name(48)),
+        (&b".\0\0\0\0"[..], &b"..\0\0\0"[..], &b"x\0\0\0\0"[..])
+    );
+    assert_eq!(
+        (listing[18], listing[48 + 18]),
+        (libc::DT_DIR, libc::DT_REG)
+    );
+    assert_eq!(played.results[11..13], [0, 0]);
+    assert_eq!(
+        *played.results.last().unwrap(),
+        errno(libc::EINVAL),
+        "not below itself"
+    );
+}
+
+#[test]
+fn tree_directory_is_listed_in_pieces() {
+    let mut script = Script::new()
+        .path(AREA, "/etc")
+        .call(libc::SYS_open, [AREA, 0]);
+    for _ in 0..12 {
+        script = script
+            .call(libc::SYS_getdents64, [3, AREA + 0x100, 40])
+            .peek(AREA + 0x100, 40);
+    }
+    let played = script.play(&calls());
+    let mut names = Vec::new();
+    for step in (2..)
+        .step_by(2)
+        .take_while(|step| played.results[*step] > 0)
+    {
+        let name = &played.shown[step + 1][19..];
+        let len = name.iter().position(|byte| *byte == 0).unwrap();
+        names.push(String::from_utf8(name[..len].to_vec()).unwrap());
+    }
+    let want = [
+        ".", "..", "absolute", "dangling", "link", "loop", "motd", "out", "up",
+    ];
+    assert_eq!(names, want);
+}
+
+#[test]
+fn stat_says_what_linux_says() {
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .call(libc::SYS_stat, [AREA, AREA + 0x200])
+        .peek(AREA + 0x200, 144)
+        .path(AREA, "/etc/link")
+        .call(libc::SYS_lstat, [AREA, AREA + 0x200])
+        .peek(AREA + 0x200, 144)
+        .call(libc::SYS_newfstatat, [CWD, AREA, AREA + 0x200, 0])
+        .peek(AREA + 0x200, 144)
+        .call(libc::SYS_statx, [CWD, AREA, 0, 0x7FF, AREA + 0x200])
+        .peek(AREA + 0x200, 256)
+        .call(libc::SYS_fstat, [1, AREA + 0x200])
+        .peek(AREA + 0x200, 144)
+        .play(&calls());
+    let field = |step: usize, at: usize| {
+        u64::from_le_bytes(played.shown[step][at..at + 8].try_into().unwrap())
+    };
+    let mode = |step: usize| field(step, 24) & 0xFFFF_FFFF;
+    assert_eq!(mode(2), u64::from(libc::S_IFREG | 0o644));
+    assert_eq!(field(2, 48), 8);
+    assert_eq!(mode(5), u64::from(libc::S_IFLNK | 0o777));
+    assert_eq!(
+        field(7, 8),
+        field(2, 8),
+        "following the link leads to the same inode"
+    );
+    assert_eq!(field(9, 40), 8, "stx_size");
+    assert_eq!(
+        field(9, 24) >> 32 & 0xFFFF,
+        u64::from(libc::S_IFREG | 0o644),
+        "stx_mode"
+    );
+    assert_eq!(mode(11) & u64::from(libc::S_IFMT), u64::from(libc::S_IFIFO));
+}
+
+#[test]
+fn scratch_limit_is_kept() {
+    let limits = Limits {
+        scratch_bytes: 100_000,
+        files: 20,
+        ..Limits::default()
+    };
+    let snapshot = snapshot("calls", &limits, &Mounts::new());
+    let create = 0o102;
+    let mut script = Script::new()
+        .path(AREA, "/tmp/a")
+        .call(libc::SYS_open, [AREA, create, 0o600]);
+    for _ in 0..3 {
+        script = script.call(libc::SYS_write, [3, AREA, 0xC000]);
+    }
+    // A hole costs nothing, however far away its end is.
+    script = script
+        .call(libc::SYS_ftruncate, [3, 1 << 39])
+        .call(libc::SYS_ftruncate, [3, 1 << 41]);
+    script = script.call(libc::SYS_pwrite64, [3, AREA, 1, i64::MAX.cast_unsigned()]);
+    let played = script.play(&snapshot);
+    assert_eq!(played.results[2], 0xC000);
+    // The second write stops where the limit is, as on a full disk.
+    assert!(
+        played.results[3] == 0xC000 || played.results[3] > 0,
+        "{:?}",
+        played.results
+    );
+    assert_eq!(played.results[4], errno(libc::ENOSPC));
+    assert_eq!(played.results[5..7], [0, errno(libc::EFBIG)]);
+    assert_eq!(played.results[7], errno(libc::EFBIG));
+    assert!(played.finished.report.usage.scratch_bytes <= 100_000);
+}
+
+#[test]
+fn number_of_files_is_limited() {
+    let limits = Limits {
+        files: 16,
+        ..Limits::default()
+    };
+    let snapshot = snapshot("calls", &limits, &Mounts::new());
+    let mut script = Script::new();
+    for index in 0..40 {
+        script = script
+            .path(AREA, &format!("/tmp/{index}"))
+            .call(libc::SYS_open, [AREA, 0o102, 0o600]);
+    }
+    let played = script.play(&snapshot);
+    let opened = played
+        .results
+        .iter()
+        .skip(1)
+        .step_by(2)
+        .filter(|result| **result >= 3)
+        .count();
+    assert_eq!(opened, 13, "three descriptors are the standard streams");
+    assert_eq!(*played.results.last().unwrap(), errno(libc::EMFILE));
+}
+
+#[test]
+fn descriptors_are_duplicated_and_share_their_offset() {
+    let played = Script::new()
+        .path(AREA, "/etc/motd")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_dup, [3])
+        .call(libc::SYS_read, [3, AREA + 0x100, 3])
+        .call(libc::SYS_read, [4, AREA + 0x100, 3])
+        .peek(AREA + 0x100, 3)
+        .call(libc::SYS_dup2, [3, 10])
+        .call(libc::SYS_dup2, [3, 3])
+        .call(libc::SYS_dup3, [3, 3, 0])
+        .call(libc::SYS_dup2, [3, 5_000])
+        .call(libc::SYS_fcntl, [3, 0, 20])
+        .call(libc::SYS_fcntl, [10, 3])
+        .call(libc::SYS_close, [3])
+        .call(libc::SYS_lseek, [10, 0, 1])
+        .play(&calls());
+    assert_eq!(played.results[1..5], [3, 4, 3, 3]);
+    assert_eq!(played.shown[5], b"com");
+    assert_eq!(
+        played.results[6..],
+        [10, 3, errno(libc::EINVAL), errno(libc::EBADF), 20, 0, 0, 6]
+    );
+}
+
+#[test]
+fn host_directory_is_shown_and_not_left() {
+    let (_keep, path) = crate::support::directory();
+    std::fs::create_dir(path.join("sub")).unwrap();
+    std::fs::write(path.join("sub/file"), "from the host").unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", path.join("passwd")).unwrap();
+    std::os::unix::fs::symlink("sub/file", path.join("good")).unwrap();
+    std::os::unix::fs::symlink("/", path.join("rootlink")).unwrap();
+    let mounts = Mounts::new().mount("/host", Arc::new(HostTree::open(&path).unwrap()));
+    let snapshot = snapshot("calls", &Limits::default(), &mounts);
+    let open = |path: &str| {
+        Script::new()
+            .path(AREA, path)
+            .call(libc::SYS_open, [AREA, 0])
+            .call(libc::SYS_read, [3, AREA + 0x100, 100])
+            .peek(AREA + 0x100, 13)
+            .play(&snapshot)
+    };
+    for good in ["/host/sub/file", "/host/good"] {
+        let played = open(good);
+        assert_eq!(played.results[1..3], [3, 13], "{good}");
+        assert_eq!(played.shown[3], b"from the host");
+    }
+    for bad in [
+        "/host/passwd",
+        "/host/rootlink/etc/passwd",
+        "/host/../../etc/passwd",
+        "/etc/passwd",
+    ] {
+        assert_eq!(open(bad).results[1], errno(libc::ENOENT), "{bad}");
+    }
+    let played = Script::new()
+        .path(AREA, "/host")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_getdents64, [3, AREA + 0x100, 4000])
+        .peek(AREA + 0x100, 200)
+        .play(&snapshot);
+    assert_eq!(
+        played.results[2],
+        4 * 24 + 2 * 32,
+        "six names, two of them longer"
+    );
+}
