@@ -33,6 +33,8 @@ pub struct ReadOptions {
     pub spool_dir: PathBuf,
     /// An archive with more members is refused: a compressed one can claim any number.
     pub members_max: u64,
+    /// An archive with more bytes in its files is refused, for the same reason.
+    pub bytes_max: u64,
     /// Globs of paths to leave out, as in [`ScanOptions`](crate::scan::ScanOptions).
     pub excludes: Vec<String>,
     /// Modification times.
@@ -48,6 +50,7 @@ impl Default for ReadOptions {
         ReadOptions {
             spool_dir: std::env::temp_dir(),
             members_max: 16_000_000,
+            bytes_max: 1 << 44,
             excludes: Vec::new(),
             mtime: MtimePolicy::default(),
             owner: OwnerPolicy::default(),
@@ -192,6 +195,12 @@ impl Import<'_> {
             return Ok((0, Source::Bytes(Arc::from([]))));
         }
         let (file, offset) = self.spool.position();
+        if member.stored > self.options.bytes_max.saturating_sub(offset) {
+            return Err(TarError::Limit {
+                what: "size of all files",
+                max: self.options.bytes_max,
+            });
+        }
         stream.copy(member.stored, &mut self.spool)?;
         let dense =
             |map: &super::sparse::Map| map.data.first().is_some_and(|part| *part == (0..size));

@@ -9,8 +9,11 @@ use super::stream::{Stream, padded};
 use super::{BLOCK, BLOCK_LEN};
 use crate::error::printable;
 
-/// Longest extended header: a file's attributes may fill 64 KiB each.
+/// Bytes the extended headers of one member may have: its attributes may fill 64 KiB each.
 const EXTENSION_BYTES_MAX: u64 = 16 << 20;
+
+/// Volume labels and the like; each leaves a note.
+const LABELS_MAX: u64 = 10_000;
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub(super) struct Members<'a> {
     pub(super) stream: Stream<'a>,
     global: Attributes,
     pub(super) notes: Vec<Note>,
+    /// Members skipped because they describe the archive.
+    labels: u64,
 }
 
 /// Extension headers collected for the next member.
@@ -53,6 +58,8 @@ struct Pending {
     attributes: Attributes,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
+    /// Bytes of all of them.
+    bytes: u64,
     any: bool,
 }
 
@@ -62,6 +69,7 @@ impl<'a> Members<'a> {
             stream,
             global: Attributes::default(),
             notes: Vec::new(),
+            labels: 0,
         }
     }
 
@@ -128,18 +136,25 @@ impl<'a> Members<'a> {
     ) -> Result<bool, TarError> {
         match header.kind {
             b'x' | b'X' => {
-                let body = self.extension_body(header, at)?;
+                let body = self.extension_body(header, at, pending)?;
                 pending.attributes.merge(&body, at)?;
             }
             b'g' => {
-                let body = self.extension_body(header, at)?;
+                let body = self.extension_body(header, at, pending)?;
                 self.global.merge_global(&body, at)?;
                 // Not about the next member alone.
                 return Ok(true);
             }
-            b'L' => pending.long_name = Some(until_nul(self.extension_body(header, at)?)),
-            b'K' => pending.long_link = Some(until_nul(self.extension_body(header, at)?)),
+            b'L' => pending.long_name = Some(until_nul(self.extension_body(header, at, pending)?)),
+            b'K' => pending.long_link = Some(until_nul(self.extension_body(header, at, pending)?)),
             b'V' | b'A' => {
+                self.labels += 1;
+                if self.labels > LABELS_MAX {
+                    return Err(TarError::Limit {
+                        what: "number of labels",
+                        max: LABELS_MAX,
+                    });
+                }
                 let what = if header.kind == b'V' {
                     "a volume label"
                 } else {
@@ -149,7 +164,7 @@ impl<'a> Members<'a> {
                     path: printable(&header.name),
                     what,
                 });
-                let body = self.extension_body(header, at)?;
+                let body = self.extension_body(header, at, pending)?;
                 drop(body);
                 return Ok(true);
             }
@@ -159,14 +174,21 @@ impl<'a> Members<'a> {
         Ok(true)
     }
 
-    fn extension_body(&mut self, header: &Header, at: u64) -> Result<Vec<u8>, TarError> {
-        match u64::try_from(header.size) {
-            Ok(size) if size <= EXTENSION_BYTES_MAX => self.stream.body(size),
-            _ => Err(TarError::Header {
+    fn extension_body(
+        &mut self,
+        header: &Header,
+        at: u64,
+        pending: &mut Pending,
+    ) -> Result<Vec<u8>, TarError> {
+        let size = u64::try_from(header.size).unwrap_or(u64::MAX);
+        pending.bytes = pending.bytes.saturating_add(size);
+        if pending.bytes > EXTENSION_BYTES_MAX {
+            return Err(TarError::Header {
                 at,
-                what: "extended header of an impossible size",
-            }),
+                what: "extended headers of an impossible size",
+            });
         }
+        self.stream.body(size)
     }
 
     fn member(

@@ -71,10 +71,13 @@ impl Attributes {
     }
 
     /// Takes in a header for all members that follow. What names or measures a single member has no place there, and
-    /// readers disagree about it.
+    /// readers disagree about it; attributes would be copied to every member, whatever their number.
     pub(super) fn merge_global(&mut self, body: &[u8], at: u64) -> Result<(), TarError> {
         for (key, value) in records(body, at)? {
-            if matches!(key, b"path" | b"linkpath" | b"size") || key.starts_with(b"GNU.sparse.") {
+            let single = [&b"GNU.sparse."[..], b"SCHILY.xattr."]
+                .iter()
+                .any(|prefix| key.starts_with(prefix));
+            if single || matches!(key, b"path" | b"linkpath" | b"size") {
                 return Err(TarError::Pax {
                     at,
                     what: format!("global {} would apply to every member", key.escape_ascii()),
@@ -141,11 +144,6 @@ impl Attributes {
         self.mtime = self.mtime.or(global.mtime);
         self.uid = self.uid.or(global.uid);
         self.gid = self.gid.or(global.gid);
-        for (name, value) in &global.xattrs {
-            self.xattrs
-                .entry(name.clone())
-                .or_insert_with(|| value.clone());
-        }
         self
     }
 }
