@@ -19,6 +19,28 @@
 //! - sidecar files never enter the image; what was done with each is a [`Note`];
 //! - every failure is a [`SqliteError`] that names the path and the reason.
 //!
+//! How each case ends:
+//!
+//! | found | result |
+//! |---|---|
+//! | no magic (also: encrypted), zero length | an ordinary file, [`detect`] says no |
+//! | clean, any journal mode | rewritten by `VACUUM INTO`, rollback mode, no note |
+//! | WAL with committed frames | applied, [`Note::WalApplied`] |
+//! | hot journal | rolled back, [`Note::JournalRolledBack`] |
+//! | stale or foreign file with a sidecar's name | left out, [`Note::SidecarStale`], [`Note::SidecarForeign`] |
+//! | journal of a transaction over several databases | [`SqliteError::SuperJournal`] |
+//! | write lock held, or any change while copying | [`SqliteError::InUse`] |
+//! | open elsewhere, not writing | its state at this moment, [`Note::OpenElsewhere`] |
+//! | damaged | [`SqliteError::Corrupt`] |
+//! | rows against CHECK, NOT NULL or STRICT | kept, [`Note::RulesBroken`] |
+//! | application-defined collation, function, tokenizer | copied, checked as far as possible, [`Note::Copied`], [`Note::Unchecked`] |
+//! | virtual table without its module | rewritten; its own tables are ordinary ones |
+//! | tables without INTEGER PRIMARY KEY | `VACUUM INTO` keeps their rowids; compared, and copied if it ever should not |
+//! | bytes reserved in each page (checksums) | copied, [`WhyCopied::ReservedBytes`] |
+//! | bytes after the last page | left out, [`Note::TrailingBytes`] |
+//! | over [`Options::vacuum_bytes_max`] | copied and checked quickly, [`WhyCopied::Large`], [`Note::QuickChecked`] |
+//! | endless or oversized work in the schema | [`SqliteError::Timeout`], [`SqliteError::Limit`] |
+//!
 //! Left out: a database that another process is writing is refused, not waited for; a transaction that spans several
 //! databases (a super-journal) is refused, because one file cannot be resolved without the others.
 
