@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use crate::error::Error;
@@ -131,6 +132,8 @@ impl Node {
 #[derive(Clone, Debug)]
 pub struct Tree {
     nodes: Vec<Node>,
+    /// Directory below which files of [`Source::Disk`] are opened.
+    root: Option<Arc<OwnedFd>>,
 }
 
 impl Tree {
@@ -143,7 +146,20 @@ impl Tree {
                 parent: 0,
                 depth: 0,
             }],
+            root: None,
         }
+    }
+
+    /// Sets the directory below which files of [`Source::Disk`] are opened.
+    #[must_use]
+    pub fn with_root(mut self, root: Arc<OwnedFd>) -> Tree {
+        self.root = Some(root);
+        self
+    }
+
+    /// The directory below which files of [`Source::Disk`] are opened.
+    pub fn root(&self) -> Option<&OwnedFd> {
+        self.root.as_deref()
     }
 
     /// The node of an index that this tree gave out.

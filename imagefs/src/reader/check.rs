@@ -31,7 +31,7 @@ const IMAGE_ID_CONTEXT: &str = "zapp imagefs 1 image id";
 
 /// `image_id`: BLAKE3, keyed by its purpose, of the superblock with `image_id` and `crc` zero and the section table,
 /// which holds the hash of every metadata section; BLOCKS among them holds the hash of every stored block.
-pub(crate) fn image_id(superblock: &Superblock, sections: &[Section]) -> [u8; 32] {
+fn image_id(superblock: &Superblock, sections: &[Section]) -> [u8; 32] {
     let mut zeroed = *superblock;
     zeroed.image_id = [0; 32];
     zeroed.crc = 0.into();
@@ -41,8 +41,14 @@ pub(crate) fn image_id(superblock: &Superblock, sections: &[Section]) -> [u8; 32
     *hasher.finalize().as_bytes()
 }
 
+/// Sets `image_id` and `crc` of a finished superblock.
+pub(crate) fn seal(superblock: &mut Superblock, sections: &[Section]) {
+    superblock.image_id = image_id(superblock, sections);
+    superblock.crc = superblock_crc(superblock).into();
+}
+
 /// CRC-32C of a superblock's bytes before the `crc` field.
-pub(crate) fn superblock_crc(superblock: &Superblock) -> u32 {
+fn superblock_crc(superblock: &Superblock) -> u32 {
     crc32c::crc32c(&superblock.as_bytes()[..SUPERBLOCK_LEN - 4])
 }
 

@@ -20,6 +20,8 @@ use crate::sys::Dictionary;
 const CACHE_BYTES: usize = 64 << 20;
 /// Largest file [`Image::bytes`] decodes: a small hostile image can claim files of any size.
 const BYTES_MAX: usize = 256 << 20;
+/// Bytes hashed at once.
+const PIECE: usize = 1 << 20;
 /// Independent parts of the cache, so that readers on different blocks do not wait for each other.
 const SHARDS: usize = 16;
 
@@ -93,6 +95,22 @@ impl Image {
     /// How many times stored blocks have been hashed since the image was opened.
     pub fn blocks_hashed(&self) -> u64 {
         self.0.blocks.hashed.load(Ordering::Relaxed)
+    }
+
+    /// BLAKE3 of a content's plain bytes, decoded in pieces.
+    pub(crate) fn hash_content(&self, content: &Content) -> Result<[u8; 32], Error> {
+        let mut hasher = blake3::Hasher::new();
+        let mut buf =
+            vec![0; usize::try_from(content.size.get()).map_or(PIECE, |size| size.min(PIECE))];
+        let mut at = 0;
+        loop {
+            let n = read_at(self, content, at, &mut buf)?;
+            if n == 0 {
+                return Ok(*hasher.finalize().as_bytes());
+            }
+            hasher.update(&buf[..n]);
+            at += n as u64;
+        }
     }
 
     fn bad_block(&self, index: u32, what: &'static str) -> Error {

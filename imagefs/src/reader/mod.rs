@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use zerocopy::FromBytes;
 
+pub(crate) use check::seal;
 pub use path::ResolveError;
 
 use crate::error::Error;
