@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::sidecar::SidecarKind;
 
 /// A step of the preparation, for messages and progress.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Step {
     /// Copying the source into the staging directory.
     Copy,
@@ -161,6 +163,14 @@ pub enum SqliteError {
         path: PathBuf,
         /// What differs.
         detail: String,
+    },
+    /// The process that was to do SQLite's part failed to.
+    #[error("{}: worker: {source}", path.display())]
+    Worker {
+        /// The database.
+        path: PathBuf,
+        /// What went wrong.
+        source: std::io::Error,
     },
     /// SQLite failed in some other way.
     #[error("{}: {step}: {source}", path.display())]

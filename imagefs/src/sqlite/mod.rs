@@ -48,6 +48,7 @@ mod check;
 mod content;
 mod error;
 mod header;
+mod job;
 mod note;
 mod sidecar;
 mod source;
@@ -63,6 +64,7 @@ use std::time::Duration;
 
 pub use self::error::{BusyReason, SqliteError, Step};
 pub use self::header::{HEADER_LEN, Header};
+pub use self::job::{Runner, run_job};
 pub use self::note::{Note, WhyCopied};
 pub use self::sidecar::{SidecarKind, Sidecars};
 pub use self::source::Source;
@@ -80,7 +82,7 @@ pub enum Mode {
 }
 
 /// Whether the database is rewritten by `VACUUM INTO`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Vacuum {
     /// Rewrite unless the database is too large or something in it forbids that; then copy and say so.
     #[default]
@@ -107,8 +109,10 @@ pub struct Options {
     pub timeout: Duration,
     /// Upper limit of SQLite's heap. It holds for the whole process and can only be lowered once set.
     pub heap_bytes_max: u64,
-    /// Told about each step.
+    /// Told about each step that happens in this process.
     pub progress: Option<Progress>,
+    /// Has SQLite's part done elsewhere, so that a hostile database meets a confined process. `None`: in this process.
+    pub runner: Option<Runner>,
 }
 
 impl Default for Options {
@@ -121,6 +125,7 @@ impl Default for Options {
             timeout: Duration::from_secs(600),
             heap_bytes_max: 1 << 30,
             progress: None,
+            runner: None,
         }
     }
 }
@@ -211,7 +216,7 @@ pub fn prepare_source(
     }
     let stage = stage::Stage::create(staging, source.path())?;
     let notes = parts.copy_into(&stage, options)?;
-    work::run(&stage, options, notes)
+    finish(&stage, options, notes)
 }
 
 /// Prepares a database whose bytes come from elsewhere; `name` is used in messages only. There is no live writer to look for.
@@ -240,7 +245,28 @@ pub fn prepare_parts(
         sidecars.refuse_nonempty(name)?;
     }
     let notes = stage.settle_sidecars(&sidecars)?;
-    work::run(&stage, options, notes)
+    finish(&stage, options, notes)
+}
+
+/// SQLite's part, here or elsewhere, and a last look at what came out.
+fn finish(
+    stage: &stage::Stage,
+    options: &Options,
+    mut notes: Vec<Note>,
+) -> Result<Prepared, SqliteError> {
+    let outcome = match &options.runner {
+        None => work::run(stage, options)?,
+        Some(runner) => job::run_elsewhere(stage, options, runner)?,
+    };
+    notes.extend(outcome.notes);
+    let (file, header, len) = stage.result(outcome.vacuumed)?;
+    Ok(Prepared {
+        file,
+        len,
+        page_size: header.page_size,
+        vacuumed: outcome.vacuumed,
+        notes,
+    })
 }
 
 impl Options {

@@ -1,9 +1,11 @@
 //! What happened to a database on its way into the image, for the user to read.
 
+use serde::{Deserialize, Serialize};
+
 use super::sidecar::SidecarKind;
 
 /// Why a database was copied page by page and not rewritten.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum WhyCopied {
     /// The caller asked for it.
@@ -19,7 +21,7 @@ pub enum WhyCopied {
 }
 
 /// One thing the user may want to know. [`Note::is_warning`] tells which ones deserve a line on the terminal.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Note {
     /// Committed transactions came out of the write-ahead log.

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::error::{SqliteError, Step, printable};
+use super::header::{HEADER_LEN, Header};
 use super::note::Note;
-use super::sidecar::{Content, SidecarKind, Sidecars, classify, super_journal};
+use super::sidecar::{Content, SidecarKind, Sidecars, classify, read_up_to, super_journal};
 
 pub(super) const DATABASE: &str = "db";
 pub(super) const WAL: &str = "db-wal";
@@ -23,7 +24,8 @@ pub(super) const REWRITTEN: &str = "out";
 /// The staging directory of one database. Removed when dropped.
 #[derive(Debug)]
 pub(super) struct Stage {
-    dir: TempDir,
+    /// Removes the directory. `None` in a process that only borrows it.
+    _dir: Option<TempDir>,
     /// Without symbolic links, because SQLite is told to follow none.
     root: PathBuf,
     /// The source's path, for messages.
@@ -45,9 +47,23 @@ impl Stage {
             .map_err(at)?;
         Ok(Stage {
             root: dir.path().to_owned(),
-            dir,
+            _dir: Some(dir),
             source: source.to_owned(),
         })
+    }
+
+    /// A staging directory that another process made, and will remove.
+    pub(super) fn borrow(root: &Path) -> Stage {
+        Stage {
+            root: root.to_owned(),
+            _dir: None,
+            source: root.join(DATABASE),
+        }
+    }
+
+    /// Where it is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The source's path, for messages.
@@ -74,8 +90,64 @@ impl Stage {
         io::copy(from, &mut file).map_err(|error| self.io_error("copy", error))
     }
 
+    /// Opens a file for reading. What a worker process left there is no more trusted than the database was.
     pub(super) fn open(&self, name: &str) -> Result<File, SqliteError> {
-        File::open(self.path(name)).map_err(|error| self.io_error("open copy", error))
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
+            .open(self.path(name))
+            .map_err(|error| self.io_error("open copy", error))?;
+        match file.metadata() {
+            Ok(stat) if stat.is_file() => Ok(file),
+            Ok(_) => Err(SqliteError::NotAFile {
+                path: self.path(name),
+            }),
+            Err(error) => Err(self.io_error("stat copy", error)),
+        }
+    }
+
+    /// The header of a file that must be a database.
+    pub(super) fn header(&self, name: &str) -> Result<Header, SqliteError> {
+        let mut head = [0; HEADER_LEN];
+        let got = read_up_to(&mut self.open(name)?, &mut head)
+            .map_err(|error| self.io_error("read copy", error))?;
+        Header::parse(&head[..got]).ok_or_else(|| SqliteError::NotADatabase {
+            path: self.source.clone(),
+        })
+    }
+
+    /// The file that will be packed, its header and its length: rollback mode, whole pages, and nothing beside it.
+    pub(super) fn result(&self, vacuumed: bool) -> Result<(File, Header, u64), SqliteError> {
+        let wrong = |detail: String| {
+            Err(SqliteError::Wrong {
+                path: self.source.clone(),
+                detail,
+            })
+        };
+        let (name, expected): (_, &[&str]) = match vacuumed {
+            true => (REWRITTEN, &[DATABASE, REWRITTEN]),
+            false => (DATABASE, &[DATABASE]),
+        };
+        let left = self.names()?;
+        if left != expected {
+            return wrong(format!("sidecars were left: {left:?}"));
+        }
+        let header = self.header(name)?;
+        let file = self.open(name)?;
+        let len = file
+            .metadata()
+            .map_err(|error| self.io_error("stat copy", error))?
+            .len();
+        if header.write_version != 1 || header.read_version != 1 {
+            return wrong("header still says WAL".to_owned());
+        }
+        if len == 0 || !len.is_multiple_of(u64::from(header.page_size)) {
+            return wrong(format!(
+                "{len} bytes are no whole pages of {}",
+                header.page_size
+            ));
+        }
+        Ok((file, header, len))
     }
 
     /// Removes the copied sidecars that carry nothing, and refuses what one file cannot resolve.
@@ -130,9 +202,7 @@ impl Stage {
     /// Everything in the directory, for the check that SQLite left nothing behind.
     pub(super) fn names(&self) -> Result<Vec<String>, SqliteError> {
         let mut names = Vec::new();
-        for entry in
-            std::fs::read_dir(self.dir.path()).map_err(|error| self.io_error("list", error))?
-        {
+        for entry in std::fs::read_dir(&self.root).map_err(|error| self.io_error("list", error))? {
             let entry = entry.map_err(|error| self.io_error("list", error))?;
             names.push(entry.file_name().to_string_lossy().into_owned());
         }

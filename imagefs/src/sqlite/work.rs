@@ -14,11 +14,10 @@ use rusqlite::{Connection, OpenFlags};
 use super::check::{self, Check, Failure, Verdict, is_undefined, message};
 use super::content::{Contents, Difference, tables};
 use super::error::{SqliteError, Step, printable};
-use super::header::{HEADER_LEN, Header};
+use super::header::Header;
 use super::note::{Note, WhyCopied};
-use super::sidecar::read_up_to;
 use super::stage::{DATABASE, JOURNAL, REWRITTEN, Stage, WAL};
-use super::{Options, Prepared, Vacuum};
+use super::{Options, Vacuum};
 
 /// Virtual-machine steps between two looks at the clock: some 10 µs.
 const STEPS_BETWEEN_CHECKS: std::ffi::c_int = 1000;
@@ -27,11 +26,7 @@ const STEPS_BETWEEN_CHECKS: std::ffi::c_int = 1000;
 const SQL_BYTES_MAX: i32 = 16 << 20;
 
 /// Prepares what lies in the staging directory.
-pub(super) fn run(
-    stage: &Stage,
-    options: &Options,
-    notes: Vec<Note>,
-) -> Result<Prepared, SqliteError> {
+pub(super) fn run(stage: &Stage, options: &Options) -> Result<Outcome, SqliteError> {
     // SQLite makes an empty log as soon as it opens a database in WAL mode, so look before.
     let leftovers = Leftovers {
         wal_bytes: stage.len_of(WAL),
@@ -42,7 +37,7 @@ pub(super) fn run(
         options,
         began: Instant::now(),
         step: Step::Recover,
-        notes,
+        notes: Vec::new(),
     };
     let conn = work.connect(&stage.path(DATABASE), OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let header = work.recover(&conn, leftovers)?;
@@ -50,6 +45,14 @@ pub(super) fn run(
     let vacuumed = work.rewrite(&conn, header, undefined)?;
     work.close(conn)?;
     work.finish(header, vacuumed)
+}
+
+/// How SQLite's part ended well.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    /// Rewritten; else the staged copy itself is the result.
+    pub(super) vacuumed: bool,
+    pub(super) notes: Vec<Note>,
 }
 
 /// The sidecars that were staged because they carry data.
@@ -133,7 +136,7 @@ impl Work<'_> {
         if mode != "delete" {
             return Err(self.wrong(format!("journal mode stays {}", printable(&mode))));
         }
-        self.header(DATABASE)
+        self.stage.header(DATABASE)
     }
 
     fn checkpoint(&self, conn: &Connection, kind: &str) -> Result<u64, SqliteError> {
@@ -277,7 +280,7 @@ impl Work<'_> {
     }
 
     /// Last look at the file that will be packed.
-    fn finish(mut self, header: Header, vacuumed: bool) -> Result<Prepared, SqliteError> {
+    fn finish(mut self, header: Header, vacuumed: bool) -> Result<Outcome, SqliteError> {
         self.enter(Step::Compare);
         let name = if vacuumed { REWRITTEN } else { DATABASE };
         if !vacuumed {
@@ -286,33 +289,11 @@ impl Work<'_> {
             conn.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
                 .map_err(|error| self.failed(error))?;
         }
-        let result = self.header(name)?;
-        let len = self.stage.len_of(name).unwrap_or(0);
-        if result.write_version != 1 || result.read_version != 1 {
-            return Err(self.wrong("header still says WAL".to_owned()));
+        let (_, result, _) = self.stage.result(vacuumed)?;
+        if result.page_size != header.page_size {
+            return Err(self.wrong(format!("page size became {}", result.page_size)));
         }
-        if result.page_size != header.page_size
-            || len == 0
-            || !len.is_multiple_of(u64::from(result.page_size))
-        {
-            return Err(self.wrong(format!(
-                "{len} bytes are no whole pages of {}",
-                header.page_size
-            )));
-        }
-        let expected: &[&str] = if vacuumed {
-            &[DATABASE, REWRITTEN]
-        } else {
-            &[DATABASE]
-        };
-        let left = self.stage.names()?;
-        if left != expected {
-            return Err(self.wrong(format!("sidecars were left: {left:?}")));
-        }
-        Ok(Prepared {
-            file: self.stage.open(name)?,
-            len,
-            page_size: result.page_size,
+        Ok(Outcome {
             vacuumed,
             notes: self.notes,
         })
@@ -329,16 +310,6 @@ impl Work<'_> {
             .open(self.stage.path(DATABASE))
             .and_then(|file| file.set_len(whole))
             .map_err(|error| self.stage.io_error("cut copy", error))
-    }
-
-    fn header(&self, name: &str) -> Result<Header, SqliteError> {
-        let mut head = [0; HEADER_LEN];
-        let mut file = self.stage.open(name)?;
-        let got = read_up_to(&mut file, &mut head)
-            .map_err(|error| self.stage.io_error("read copy", error))?;
-        Header::parse(&head[..got]).ok_or_else(|| SqliteError::NotADatabase {
-            path: self.stage.source().to_owned(),
-        })
     }
 
     fn wrong(&self, detail: String) -> SqliteError {

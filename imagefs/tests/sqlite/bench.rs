@@ -213,6 +213,8 @@ pub(crate) struct Role {
 /// Names the variable that tells a child what to do.
 const ROLE: &str = "IMAGEFS_TEST_ROLE";
 const ROLE_PATH: &str = "IMAGEFS_TEST_PATH";
+/// What the role of a worker is to do.
+pub(crate) const JOB: &str = "IMAGEFS_TEST_JOB";
 
 impl Role {
     /// Starts the role and waits until it says that it is ready.
@@ -284,5 +286,8 @@ fn child_role() {
     let (Ok(role), Some(path)) = (std::env::var(ROLE), std::env::var_os(ROLE_PATH)) else {
         return;
     };
+    if let Ok(job) = std::env::var(JOB) {
+        return crate::worker::play(Path::new(&path), &job);
+    }
     crate::live::play(&role, Path::new(&path));
 }

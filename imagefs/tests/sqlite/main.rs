@@ -6,3 +6,4 @@ mod leftovers;
 mod live;
 mod rows;
 mod schema;
+mod worker;
