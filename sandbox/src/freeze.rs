@@ -107,7 +107,7 @@ fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]
         }
     }
     let mut private = Vec::new();
-    slot.scan(origin.sandbox().pagemap(), &mut private)?;
+    slot.scan(origin, &mut private)?;
     for range in private {
         for at in range.step_by(PAGE) {
             let mut page = vec![0; PAGE].into_boxed_slice();

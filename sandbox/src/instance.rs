@@ -238,10 +238,7 @@ impl Instance {
             .as_ref()
             .expect("an instance has its slot until it is finished");
         let mut private = Vec::new();
-        if slot
-            .scan(self.snapshot.sandbox().pagemap(), &mut private)
-            .is_ok()
-        {
+        if slot.scan(&self.snapshot, &mut private).is_ok() {
             self.snapshot.fix_hot(private);
         }
         self.finish(outcome)
@@ -423,7 +420,7 @@ impl Instance {
         let snapshot = &self.snapshot;
         let clean = slot
             .restore_windows(snapshot, &self.state.memory.windows)
-            .and_then(|()| slot.reset(snapshot, snapshot.sandbox().pagemap()))
+            .and_then(|()| slot.reset(snapshot))
             .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))
             .and_then(|pages| {
                 if proof::is_due(normal) {

@@ -44,7 +44,7 @@ pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
 /// Row 3: the private pages are the hot set, nothing else, nothing less.
 fn check_private_pages(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
     let mut private = Vec::new();
-    slot.scan(snapshot.sandbox().pagemap(), &mut private)
+    slot.scan_all(snapshot, &mut private)
         .map_err(|error| error.to_string())?;
     if private != snapshot.hot() {
         return Err(format!(

@@ -13,7 +13,6 @@ use crate::snapshot::{Backing, Snapshot, Span};
 use crate::sys::entry::GatePage;
 use crate::sys::guest::{Region, Source};
 use crate::sys::linux::PAGE;
-use crate::sys::pagemap::Pagemap;
 use crate::sys::stack::ReturnStack;
 use std::io;
 use std::ops::Range;
@@ -70,9 +69,9 @@ impl Slot {
 
     /// Brings the slot to the state in which the next instance may have it. After an error it must
     /// not be used again. Answers how many private pages the instance had.
-    pub(crate) fn reset(&mut self, snapshot: &Snapshot, pagemap: &Pagemap) -> Result<u64, Error> {
+    pub(crate) fn reset(&mut self, snapshot: &Snapshot) -> Result<u64, Error> {
         let mut found = std::mem::take(&mut self.found);
-        self.scan(pagemap, &mut found)?;
+        self.scan(snapshot, &mut found)?;
         let private = found
             .iter()
             .map(|range| (range.end - range.start) / PAGE as u64)
@@ -115,10 +114,40 @@ impl Slot {
         self.hot_pages == snapshot.hot_pages()
     }
 
-    /// The private pages now, in order.
-    pub(crate) fn scan(&self, pagemap: &Pagemap, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
-        pagemap
-            .private_pages(&self.region, u64::from(THREAD_AREA)..GUEST_END, found)
+    /// The private pages now, in order. Only writable memory can have any, and the kernel takes its
+    /// time over the rest of a slot, so the rest is not asked for.
+    pub(crate) fn scan(
+        &self,
+        snapshot: &Snapshot,
+        found: &mut Vec<Range<u64>>,
+    ) -> Result<(), Error> {
+        found.clear();
+        for range in snapshot.writable() {
+            self.scan_range(snapshot, range.clone(), found)?;
+        }
+        Ok(())
+    }
+
+    /// The private pages of the whole slot, for those who believe nothing.
+    pub(crate) fn scan_all(
+        &self,
+        snapshot: &Snapshot,
+        found: &mut Vec<Range<u64>>,
+    ) -> Result<(), Error> {
+        found.clear();
+        self.scan_range(snapshot, u64::from(THREAD_AREA)..GUEST_END, found)
+    }
+
+    fn scan_range(
+        &self,
+        snapshot: &Snapshot,
+        range: Range<u64>,
+        found: &mut Vec<Range<u64>>,
+    ) -> Result<(), Error> {
+        snapshot
+            .sandbox()
+            .pagemap()
+            .private_pages(&self.region, range, found)
             .map_err(Error::system("PAGEMAP_SCAN"))
     }
 

@@ -88,6 +88,7 @@ struct Inner {
     limits: Limits,
     mounts: Mounts,
     layout: Layout,
+    writable: Vec<Range<u64>>,
     spans: Vec<Span>,
     frozen: Option<SealedFile>,
     start: Start,
@@ -101,6 +102,27 @@ struct Inner {
 struct Hot {
     ranges: Vec<Range<u64>>,
     pages: u64,
+}
+
+/// Writable spans as ranges; those a page table apart are one, as each costs a call.
+fn writable_ranges(spans: &[Span]) -> Vec<Range<u64>> {
+    const NEAR: u64 = 2 << 20;
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for span in spans {
+        if !matches!(
+            span.backing,
+            Backing::Data(_) | Backing::Frozen(_) | Backing::Zero
+        ) {
+            continue;
+        }
+        let start = u64::from(span.start);
+        let end = start + span.len as u64;
+        match ranges.last_mut() {
+            Some(last) if start - last.end <= NEAR => last.end = end,
+            _ => ranges.push(start..end),
+        }
+    }
+    ranges
 }
 
 /// Clean slots kept for the next instances; more are unmapped.
@@ -150,6 +172,7 @@ impl Snapshot {
             mounts: mounts.clone(),
             state: State::new(&layout, mounts)?,
             layout,
+            writable: writable_ranges(&spans),
             spans,
             frozen: None,
             start: Start::Entry,
@@ -172,6 +195,7 @@ impl Snapshot {
             limits: self.0.limits.clone(),
             mounts: self.0.mounts.clone(),
             layout: self.0.layout,
+            writable: writable_ranges(&spans),
             spans,
             frozen: memory,
             start: Start::Accept(Box::new(frozen)),
@@ -207,6 +231,11 @@ impl Snapshot {
 
     pub(crate) fn spans(&self) -> &[Span] {
         &self.0.spans
+    }
+
+    /// Where private pages can be, as few ranges.
+    pub(crate) fn writable(&self) -> &[Range<u64>] {
+        &self.0.writable
     }
 
     pub(crate) fn frozen(&self) -> Option<&SealedFile> {
@@ -284,7 +313,7 @@ impl Snapshot {
         match kept {
             Some(slot) if slot.is_current(self) => Ok(slot),
             Some(mut slot) => {
-                slot.reset(self, self.0.sandbox.pagemap())?;
+                slot.reset(self)?;
                 Ok(slot)
             }
             None => Slot::bind(self),

@@ -45,7 +45,9 @@ pub(crate) struct Registers {
     pub(crate) rsp: u64,
     /// The region's base: what `%r14` and `%gs` hold.
     pub(crate) base: u64,
-    /// Only the sticky exception bits ever differ from the default.
+    /// Only the sticky exception bits ever differ from the default. Loaded at entry and stored when
+    /// the guest leaves; traps do not touch it, because trap handlers do no floating-point arithmetic
+    /// and reading it costs more than the rest of a trap.
     pub(crate) mxcsr: u64,
     /// Keeps the vectors 16-byte aligned.
     pub(crate) reserved: u64,
@@ -56,6 +58,19 @@ pub(crate) struct Registers {
 pub(crate) const MXCSR_DEFAULT: u64 = 0x1F80;
 
 impl Registers {
+    /// The six arguments of a trap. Each is read on its own: the processor cannot forward two stores
+    /// of the trap entry to one wider load, and waits.
+    #[inline]
+    pub(crate) fn arguments(&self) -> [u64; 6] {
+        [
+            &self.rdi, &self.rsi, &self.rdx, &self.r10, &self.r8, &self.r9,
+        ]
+        .map(|field| {
+            // SAFETY: a plain read of a live field.
+            unsafe { std::ptr::read_volatile(field) }
+        })
+    }
+
     /// Everything zero but the base and the return stack pointer.
     pub(crate) fn fresh(base: usize, rsp: usize) -> Registers {
         Registers {
@@ -419,8 +434,9 @@ global_asm!(
     "fnstcw 12(%rsp)",
     "movq %rsp, %fs:zapp_tcb@tpoff+{host_rsp}",
     // Fill the return-stack predictor with addresses that lead nowhere (review F7), and start with
-    // an empty x87 stack.
+    // an empty x87 stack and the guest's own exception flags.
     "fninit",
+    "ldmxcsr {mxcsr}(%rdi)",
     "movl $32, %ecx",
     "1: call 2f",
     "3: pause",
@@ -439,14 +455,7 @@ global_asm!(
     "cmpb $0, zapp_has_avx(%rip)",
     "je 4f",
     "vzeroupper",
-    "4: subq $8, %rsp",
-    "stmxcsr (%rsp)",
-    "movl (%rsp), %ecx",
-    "addq $8, %rsp",
-    "cmpl %ecx, {mxcsr}(%rdi)",
-    "je 5f",
-    "ldmxcsr {mxcsr}(%rdi)",
-    "5:",
+    "4:",
     "movaps {xmm}+0(%rdi), %xmm0",
     "movaps {xmm}+16(%rdi), %xmm1",
     "movaps {xmm}+32(%rdi), %xmm2",
@@ -501,7 +510,6 @@ global_asm!(
     "movq %r13, {r13}(%rcx)",
     "movq %r15, {r15}(%rcx)",
     "movq %r11, {rsp}(%rcx)",
-    "stmxcsr {mxcsr}(%rcx)",
     "movaps %xmm0, {xmm}+0(%rcx)",
     "movaps %xmm1, {xmm}+16(%rcx)",
     "movaps %xmm2, {xmm}+32(%rcx)",
@@ -537,6 +545,8 @@ global_asm!(
     "movq $0, %fs:zapp_tcb@tpoff+{mode}",
     "movq %fs:zapp_tcb@tpoff+{host_rsp}, %rsp",
     "cld",
+    "movq %fs:zapp_tcb@tpoff+{frame}, %rdi",
+    "stmxcsr {mxcsr}(%rdi)",
     "fninit",
     "fldcw 12(%rsp)",
     "ldmxcsr 8(%rsp)",

@@ -71,14 +71,13 @@ impl Pagemap {
         Ok(map)
     }
 
-    /// The private pages of `range` as offset ranges, in order.
+    /// Appends the private pages of `range` as offset ranges, in order.
     pub(crate) fn private_pages(
         &self,
         region: &Region,
         range: Range<u64>,
         found: &mut Vec<Range<u64>>,
     ) -> io::Result<()> {
-        found.clear();
         let base = region.base() as u64;
         assert!(range.start <= range.end && range.end <= 1 << 32);
         if self.has_scan {

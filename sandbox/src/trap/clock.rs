@@ -32,12 +32,14 @@ impl Running<'_> {
         self.usage.cpu_ns + linux::clock(Clock::ThreadCpu).saturating_sub(self.cpu_start_ns)
     }
 
+    #[inline(never)]
     pub(super) fn clock_gettime(&mut self, arguments: Arguments) -> Answer {
         let now = self.clock(int(arguments.a))?;
         self.words_out(pointer(arguments.b), [now / SECOND, now % SECOND])?;
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn clock_getres(&mut self, arguments: Arguments) -> Answer {
         self.clock(int(arguments.a))?;
         let granularity = self.snapshot.sandbox().config().clock_granularity_ns.max(1);
@@ -50,6 +52,7 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn gettimeofday(&mut self, arguments: Arguments) -> Answer {
         let now = self.clock(libc::CLOCK_REALTIME)?;
         if pointer(arguments.a) != 0 {
@@ -61,6 +64,7 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn time(&mut self, arguments: Arguments) -> Answer {
         let seconds = self.clock(libc::CLOCK_REALTIME)? / SECOND;
         if pointer(arguments.a) != 0 {
@@ -69,11 +73,13 @@ impl Running<'_> {
         Ok(seconds)
     }
 
+    #[inline(never)]
     pub(super) fn nanosleep(&mut self, arguments: Arguments) -> Answer {
         let pause = self.timespec_in(pointer(arguments.a))?;
         self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))
     }
 
+    #[inline(never)]
     pub(super) fn clock_nanosleep(&mut self, arguments: Arguments) -> Answer {
         let time = self.timespec_in(pointer(arguments.c))?;
         let now = self.clock(int(arguments.a))?;
@@ -111,6 +117,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn getrandom(&mut self, arguments: Arguments) -> Answer {
         const KNOWN: u32 = libc::GRND_NONBLOCK | libc::GRND_RANDOM | libc::GRND_INSECURE;
         if pointer(arguments.c) & !KNOWN != 0 {

@@ -34,6 +34,7 @@ enum At {
 }
 
 impl Running<'_> {
+    #[inline(never)]
     pub(super) fn read(&mut self, arguments: Arguments) -> Answer {
         let part = Stretch {
             start: pointer(arguments.b),
@@ -42,6 +43,7 @@ impl Running<'_> {
         self.transfer(int(arguments.a), &[part], At::Offset, false)
     }
 
+    #[inline(never)]
     pub(super) fn write(&mut self, arguments: Arguments) -> Answer {
         let part = Stretch {
             start: pointer(arguments.b),
@@ -50,6 +52,7 @@ impl Running<'_> {
         self.transfer(int(arguments.a), &[part], At::Offset, true)
     }
 
+    #[inline(never)]
     pub(super) fn pread(&mut self, arguments: Arguments) -> Answer {
         let part = Stretch {
             start: pointer(arguments.b),
@@ -58,6 +61,7 @@ impl Running<'_> {
         self.transfer(int(arguments.a), &[part], position(arguments.d)?, false)
     }
 
+    #[inline(never)]
     pub(super) fn pwrite(&mut self, arguments: Arguments) -> Answer {
         let part = Stretch {
             start: pointer(arguments.b),
@@ -66,11 +70,13 @@ impl Running<'_> {
         self.transfer(int(arguments.a), &[part], position(arguments.d)?, true)
     }
 
+    #[inline(never)]
     pub(super) fn readv(&mut self, arguments: Arguments) -> Answer {
         let parts = self.parts(arguments)?;
         self.transfer(int(arguments.a), &parts, At::Offset, false)
     }
 
+    #[inline(never)]
     pub(super) fn writev(&mut self, arguments: Arguments) -> Answer {
         let parts = self.parts(arguments)?;
         self.transfer(int(arguments.a), &parts, At::Offset, true)
@@ -256,14 +262,17 @@ impl Running<'_> {
         Ok(written)
     }
 
+    #[inline(never)]
     pub(super) fn open(&mut self, arguments: Arguments) -> Answer {
         self.open_path(libc::AT_FDCWD, arguments.a, int(arguments.b), arguments.c)
     }
 
+    #[inline(never)]
     pub(super) fn openat(&mut self, arguments: Arguments) -> Answer {
         self.open_path(int(arguments.a), arguments.b, int(arguments.c), arguments.d)
     }
 
+    #[inline(never)]
     pub(super) fn creat(&mut self, arguments: Arguments) -> Answer {
         let flags = libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC;
         self.open_path(libc::AT_FDCWD, arguments.a, flags, arguments.b)
@@ -326,6 +335,7 @@ impl Running<'_> {
         Ok(u64::from(fd.cast_unsigned()))
     }
 
+    #[inline(never)]
     pub(super) fn close(&mut self, arguments: Arguments) -> Answer {
         if let Some(file) = self.state.files.close(int(arguments.a))? {
             self.state.view.closed(file.node);
@@ -333,6 +343,7 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn lseek(&mut self, arguments: Arguments) -> Answer {
         let file = self.state.files.get(int(arguments.a))?;
         if is_stream(file.node) {
@@ -359,6 +370,7 @@ impl Running<'_> {
         Ok(to)
     }
 
+    #[inline(never)]
     pub(super) fn ftruncate(&mut self, arguments: Arguments) -> Answer {
         let file = self.state.files.get(int(arguments.a))?;
         let (node, writes) = (file.node, file.can_write());
@@ -371,6 +383,7 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn truncate(&mut self, arguments: Arguments) -> Answer {
         let size = u64::try_from(arguments.b.cast_signed()).map_err(|_| Errno(libc::EINVAL))?;
         let node = self.with_path(libc::AT_FDCWD, arguments.a, true, |_, walked| {
@@ -388,11 +401,13 @@ impl Running<'_> {
     }
 
     /// `fsync` and its like: nothing is ever on its way to a disk; locks concern nobody else.
+    #[inline(never)]
     pub(super) fn fsync(&mut self, arguments: Arguments) -> Answer {
         self.state.files.get(int(arguments.a))?;
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn dup(&mut self, arguments: Arguments) -> Answer {
         let fd = self
             .state
@@ -401,6 +416,7 @@ impl Running<'_> {
         Ok(u64::from(fd.cast_unsigned()))
     }
 
+    #[inline(never)]
     pub(super) fn dup2(&mut self, arguments: Arguments) -> Answer {
         let (old, new) = (int(arguments.a), int(arguments.b));
         if old == new {
@@ -410,6 +426,7 @@ impl Running<'_> {
         self.dup3(Arguments { c: 0, ..arguments })
     }
 
+    #[inline(never)]
     pub(super) fn dup3(&mut self, arguments: Arguments) -> Answer {
         let (old, new, flags) = (int(arguments.a), int(arguments.b), int(arguments.c));
         if old == new || flags & !libc::O_CLOEXEC != 0 {
@@ -426,6 +443,7 @@ impl Running<'_> {
         Ok(u64::from(new.cast_unsigned()))
     }
 
+    #[inline(never)]
     pub(super) fn fcntl(&mut self, arguments: Arguments) -> Answer {
         const SETTABLE: i32 = libc::O_APPEND | libc::O_NONBLOCK | libc::O_NOATIME | libc::O_DIRECT;
         let fd = int(arguments.a);
@@ -466,6 +484,7 @@ impl Running<'_> {
     }
 
     /// No descriptor is a terminal.
+    #[inline(never)]
     pub(super) fn ioctl(&mut self, arguments: Arguments) -> Answer {
         self.state.files.get(int(arguments.a))?;
         errno(libc::ENOTTY)

@@ -126,6 +126,7 @@ impl Running<'_> {
         Ok(id.into())
     }
 
+    #[inline(never)]
     pub(super) fn longjmp_to(&mut self, arguments: Arguments, registers: &mut Registers) -> Answer {
         let depth = self.depth(registers)?;
         let id = pointer(arguments.a);
@@ -143,6 +144,7 @@ impl Running<'_> {
         Ok(arguments.b)
     }
 
+    #[inline(never)]
     pub(super) fn fiber_new(&mut self, arguments: Arguments) -> Answer {
         let entry = pointer(arguments.a);
         let text = self.snapshot.program().text_range();
@@ -205,6 +207,7 @@ impl Running<'_> {
         Ok(arguments.b)
     }
 
+    #[inline(never)]
     pub(super) fn fiber_free(&mut self, arguments: Arguments) -> Answer {
         let fiber = usize::try_from(arguments.a).map_err(|_| Errno(libc::EINVAL))?;
         if fiber == 0 || fiber == self.state.jumps.current || fiber > self.fibers.len() {

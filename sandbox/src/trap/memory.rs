@@ -27,6 +27,7 @@ fn pages(len: u64) -> Option<u64> {
 }
 
 impl Running<'_> {
+    #[inline(never)]
     pub(super) fn brk(&mut self, arguments: Arguments) -> Answer {
         let wanted = arguments.a;
         let memory = &mut self.state.memory;
@@ -41,6 +42,7 @@ impl Running<'_> {
         Ok(wanted)
     }
 
+    #[inline(never)]
     pub(super) fn mmap(&mut self, arguments: Arguments) -> Answer {
         let Arguments {
             a: at,
@@ -176,6 +178,7 @@ impl Running<'_> {
         Ok(start)
     }
 
+    #[inline(never)]
     pub(super) fn munmap(&mut self, arguments: Arguments) -> Answer {
         let start = arguments.a;
         let len = pages(arguments.b)
@@ -229,6 +232,7 @@ impl Running<'_> {
             .any(|window| window.node == node)
     }
 
+    #[inline(never)]
     pub(super) fn mremap(&mut self, arguments: Arguments) -> Answer {
         let start = arguments.a;
         let (old, new) = (pages(arguments.b), pages(arguments.c));
@@ -281,6 +285,7 @@ impl Running<'_> {
     }
 
     /// Protection is kept as the runtime set it: a guest may narrow it in its own books only.
+    #[inline(never)]
     pub(super) fn mprotect(&mut self, arguments: Arguments) -> Answer {
         let Arguments {
             a: start,
@@ -304,6 +309,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn madvise(&mut self, arguments: Arguments) -> Answer {
         let Arguments {
             a: start,

@@ -135,14 +135,8 @@ impl TrapHandler for Running<'_> {
             self.left = Some(HandlerLeft::Ended(Outcome::Limit { limit }));
             return Flow::Leave;
         }
-        let arguments = Arguments {
-            a: registers.rdi,
-            b: registers.rsi,
-            c: registers.rdx,
-            d: registers.r10,
-            e: registers.r8,
-            f: registers.r9,
-        };
+        let [a, b, c, d, e, f] = registers.arguments();
+        let arguments = Arguments { a, b, c, d, e, f };
         let number = registers.rax;
         let answer = self.dispatch(number, arguments, registers);
         if self.tracer.is_some() {
@@ -167,6 +161,8 @@ impl TrapHandler for Running<'_> {
 }
 
 impl Running<'_> {
+    /// The table of calls, in three parts that the compiler makes one.
+    #[inline(always)]
     fn dispatch(&mut self, number: u64, arguments: Arguments, registers: &mut Registers) -> Answer {
         let Ok(call) = i64::try_from(number) else {
             return self.unknown(number);
@@ -203,6 +199,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline(always)]
     fn dispatch_more(
         &mut self,
         call: i64,
@@ -247,6 +244,7 @@ impl Running<'_> {
         }
     }
 
+    #[cold]
     fn unknown(&mut self, number: u64) -> Answer {
         // A guest may try every number there is; the report keeps the first ones.
         if self.usage.unknown_traps.len() < 64 || self.usage.unknown_traps.contains_key(&number) {

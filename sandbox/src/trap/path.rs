@@ -57,10 +57,12 @@ impl Running<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn access(&mut self, arguments: Arguments) -> Answer {
         self.access_path(libc::AT_FDCWD, arguments.a, int(arguments.b))
     }
 
+    #[inline(never)]
     pub(super) fn faccessat(&mut self, arguments: Arguments) -> Answer {
         self.access_path(int(arguments.a), arguments.b, int(arguments.c))
     }
@@ -75,10 +77,12 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn readlink(&mut self, arguments: Arguments) -> Answer {
         self.readlink_path(libc::AT_FDCWD, arguments.a, arguments.b, arguments.c)
     }
 
+    #[inline(never)]
     pub(super) fn readlinkat(&mut self, arguments: Arguments) -> Answer {
         self.readlink_path(int(arguments.a), arguments.b, arguments.c, arguments.d)
     }
@@ -101,6 +105,7 @@ impl Running<'_> {
         Ok(len as u64)
     }
 
+    #[inline(never)]
     pub(super) fn getdents(&mut self, arguments: Arguments) -> Answer {
         let fd = int(arguments.a);
         let file = self.state.files.get(fd)?;
@@ -169,6 +174,7 @@ impl Running<'_> {
         Ok(listing)
     }
 
+    #[inline(never)]
     pub(super) fn getcwd(&mut self, arguments: Arguments) -> Answer {
         let path = &self.state.view.cwd_path;
         if arguments.b < path.len() as u64 + 1 {
@@ -179,6 +185,7 @@ impl Running<'_> {
         Ok(text.len() as u64)
     }
 
+    #[inline(never)]
     pub(super) fn chdir(&mut self, arguments: Arguments) -> Answer {
         let node = self.with_path(libc::AT_FDCWD, arguments.a, true, |_, walked| {
             walked.found()
@@ -186,6 +193,7 @@ impl Running<'_> {
         self.change_directory(node)
     }
 
+    #[inline(never)]
     pub(super) fn fchdir(&mut self, arguments: Arguments) -> Answer {
         let node = self.state.files.get(int(arguments.a))?.node;
         self.change_directory(node)
@@ -205,10 +213,12 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn mkdir(&mut self, arguments: Arguments) -> Answer {
         self.make_directory(libc::AT_FDCWD, arguments.a, arguments.b)
     }
 
+    #[inline(never)]
     pub(super) fn mkdirat(&mut self, arguments: Arguments) -> Answer {
         self.make_directory(int(arguments.a), arguments.b, arguments.c)
     }
@@ -227,14 +237,17 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn rmdir(&mut self, arguments: Arguments) -> Answer {
         self.remove_path(libc::AT_FDCWD, arguments.a, true)
     }
 
+    #[inline(never)]
     pub(super) fn unlink(&mut self, arguments: Arguments) -> Answer {
         self.remove_path(libc::AT_FDCWD, arguments.a, false)
     }
 
+    #[inline(never)]
     pub(super) fn unlinkat(&mut self, arguments: Arguments) -> Answer {
         match int(arguments.c) {
             0 => self.remove_path(int(arguments.a), arguments.b, false),
@@ -270,10 +283,12 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn rename(&mut self, arguments: Arguments) -> Answer {
         self.rename_paths((libc::AT_FDCWD, arguments.a), (libc::AT_FDCWD, arguments.b))
     }
 
+    #[inline(never)]
     pub(super) fn renameat(&mut self, arguments: Arguments) -> Answer {
         self.rename_paths(
             (int(arguments.a), arguments.b),
@@ -348,10 +363,12 @@ impl Running<'_> {
         Ok(())
     }
 
+    #[inline(never)]
     pub(super) fn chmod(&mut self, arguments: Arguments) -> Answer {
         self.chmod_path(libc::AT_FDCWD, arguments.a, arguments.b)
     }
 
+    #[inline(never)]
     pub(super) fn fchmodat(&mut self, arguments: Arguments) -> Answer {
         self.chmod_path(int(arguments.a), arguments.b, arguments.c)
     }
@@ -362,12 +379,14 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn fchmod(&mut self, arguments: Arguments) -> Answer {
         let node = self.state.files.get(int(arguments.a))?.node;
         self.state.view.set_mode(node, pointer(arguments.b))?;
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn utimensat(&mut self, arguments: Arguments) -> Answer {
         let node = if pointer(arguments.b) == 0 {
             self.state.files.get(int(arguments.a))?.node
@@ -397,6 +416,7 @@ impl Running<'_> {
         Ok(0)
     }
 
+    #[inline(never)]
     pub(super) fn umask(&mut self, arguments: Arguments) -> Answer {
         let new = u32::try_from(arguments.a & 0o777).expect("masked");
         Ok(std::mem::replace(&mut self.state.view.umask, new).into())

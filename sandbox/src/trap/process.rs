@@ -18,6 +18,7 @@ const FIBER_FREE: i64 = 0x7A06;
 const PID: u64 = 1;
 
 impl Running<'_> {
+    #[inline(always)]
     pub(super) fn dispatch_process(
         &mut self,
         call: i64,

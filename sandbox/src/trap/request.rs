@@ -104,6 +104,7 @@ fn length(len: usize) -> u32 {
 }
 
 impl Running<'_> {
+    #[inline(never)]
     pub(super) fn accept(&mut self, arguments: Arguments) -> Answer {
         match self.exchange.request.take() {
             Some(request) => Ok(request.deliver(self.region, arguments.a, arguments.b)?),
@@ -111,6 +112,7 @@ impl Running<'_> {
         }
     }
 
+    #[inline(never)]
     pub(super) fn respond(&mut self, arguments: Arguments) -> Answer {
         let len = usize::try_from(arguments.b).unwrap_or(usize::MAX);
         if len > HEADER_BYTES_MAX {

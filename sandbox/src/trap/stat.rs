@@ -35,20 +35,24 @@ fn mode(node: Node, facts: &Metadata) -> u32 {
 }
 
 impl Running<'_> {
+    #[inline(never)]
     pub(super) fn stat(&mut self, arguments: Arguments) -> Answer {
         self.stat_path(libc::AT_FDCWD, arguments.a, arguments.b, 0)
     }
 
+    #[inline(never)]
     pub(super) fn lstat(&mut self, arguments: Arguments) -> Answer {
         let flags = libc::AT_SYMLINK_NOFOLLOW;
         self.stat_path(libc::AT_FDCWD, arguments.a, arguments.b, flags)
     }
 
+    #[inline(never)]
     pub(super) fn fstat(&mut self, arguments: Arguments) -> Answer {
         let node = self.state.files.get(int(arguments.a))?.node;
         self.stat_out(node, arguments.b)
     }
 
+    #[inline(never)]
     pub(super) fn newfstatat(&mut self, arguments: Arguments) -> Answer {
         self.stat_path(int(arguments.a), arguments.b, arguments.c, int(arguments.d))
     }
@@ -105,6 +109,7 @@ impl Running<'_> {
     }
 
     /// `struct statx`; every basic field is always filled.
+    #[inline(never)]
     pub(super) fn statx(&mut self, arguments: Arguments) -> Answer {
         let node = self.node_at(int(arguments.a), arguments.b, int(arguments.c))?;
         let facts = self.state.view.metadata(self.mounts, node);

@@ -37,6 +37,8 @@ _start:
         je abort
         cmpl $'g', %eax
         je getpid
+        cmpl $'f', %eax
+        je files
         movl $231, %eax
         movl $0, %edi
         trap
@@ -102,6 +104,29 @@ getpid: movl $1000000, %r12d
         xorl %edi, %edi
         trap
         hlt
+# A hundred thousand times open, read and close, for the benchmark.
+files:  movl $100000, %r12d
+1:      movl $2, %eax
+        movl $page, %edi
+        xorl %esi, %esi
+        trap
+        movl %eax, %r13d
+        movl %eax, %edi
+        xorl %eax, %eax
+        movl $area, %esi
+        movl $4096, %edx
+        trap
+        movl $3, %eax
+        movl %r13d, %edi
+        trap
+        decl %r12d
+        jnz 1b
+        movl $231, %eax
+        xorl %edi, %edi
+        trap
+        hlt
+        .section .rodata
+page:   .asciz "/srv/www/page"
         .bss
         .skip 0x1000
         .p2align 12
