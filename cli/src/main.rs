@@ -1,2 +1,23 @@
-//! zapp
-fn main() {}
+//! The `zapp` command.
+//!
+//! Data goes to stdout, everything else to stderr. The exit code is 0 when the work is done, 1 when nothing was found,
+//! an image is damaged or two images differ, 2 when it failed or was called wrongly, 130 when it was interrupted. A
+//! closed pipe on stdout is success: the reader had enough.
+
+#![forbid(unsafe_code)]
+
+mod args;
+mod cmd;
+mod interrupt;
+mod name;
+mod output;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    status::report(cmd::run(args.command))
+}

@@ -1,0 +1,134 @@
+//! `zapp info`: what an image is made of.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use imagefs::summary::{Summary, summary};
+use serde_json::{Value, json};
+
+use super::open;
+use crate::name::hex;
+use crate::output::Output;
+use crate::status::Status;
+
+/// Shows identities, sizes for each storage class, deduplication and how the image was made
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+    /// Image file
+    image: PathBuf,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
+    let image = open(&args.image)?;
+    let summary = summary(&image);
+    // Tools and options of the writer; shown as they are when they are no JSON.
+    let build: Value = serde_json::from_slice(image.build_info())
+        .unwrap_or_else(|_| String::from_utf8_lossy(image.build_info()).into());
+    let mut out = Output::new();
+    if args.json {
+        let value = json!({
+            "image_id": hex(&image.image_id()),
+            "tree_id": hex(&image.tree_id()),
+            "image_size": image.image_len(),
+            "format": format!("{}.{}", imagefs::format::VERSION_MAJOR, imagefs::format::VERSION_MINOR),
+            "directories": summary.directories,
+            "files": summary.files,
+            "names": summary.names,
+            "symlinks": summary.symlinks,
+            "plain_size": summary.plain,
+            "data_size": summary.data,
+            "metadata_size": summary.metadata,
+            "dictionary_size": summary.dictionaries,
+            "classes": summary.classes.iter().map(|c| json!({
+                "class": c.class.name(), "files": c.files, "contents": c.contents, "plain_size": c.plain,
+                "stored_size": c.stored,
+            })).collect::<Vec<_>>(),
+            "dedup": {"files": summary.shared_files, "bytes": summary.shared_bytes},
+            "sections": image.sections().iter().map(|(name, _, len)| json!({"name": name, "size": len}))
+                .collect::<Vec<_>>(),
+            "build": build,
+        });
+        out.json(&value)?;
+    } else {
+        text(&mut out, &image, &summary, &build)?;
+    }
+    out.flush()?;
+    Ok(Status::Done)
+}
+
+fn text(
+    out: &mut Output,
+    image: &imagefs::Image,
+    s: &Summary,
+    build: &Value,
+) -> std::io::Result<()> {
+    writeln!(out, "image id     {}", hex(&image.image_id()))?;
+    writeln!(out, "tree id      {}", hex(&image.tree_id()))?;
+    let percent = |part: u64, whole: u64| {
+        if whole == 0 {
+            100.0
+        } else {
+            to_f64(part) * 100.0 / to_f64(whole)
+        }
+    };
+    writeln!(
+        out,
+        "size         {} bytes, {:.1} % of {} (data {}, metadata {})",
+        image.image_len(),
+        percent(image.image_len(), s.plain),
+        s.plain,
+        s.data,
+        s.metadata
+    )?;
+    writeln!(
+        out,
+        "holds        {} directories, {} files ({} names), {} symlinks",
+        s.directories, s.files, s.names, s.symlinks
+    )?;
+    writeln!(
+        out,
+        "dedup        {} files share their bytes with another, {} bytes saved",
+        s.shared_files, s.shared_bytes
+    )?;
+    writeln!(
+        out,
+        "\nclass             files   contents        bytes       stored"
+    )?;
+    for class in &s.classes {
+        writeln!(
+            out,
+            "{:<12} {:>10} {:>10} {:>12} {:>12}",
+            class.class.name(),
+            class.files,
+            class.contents,
+            class.plain,
+            class.stored
+        )?;
+    }
+    writeln!(out, "\nmade by")?;
+    match build {
+        Value::Object(fields) => {
+            for (key, value) in fields {
+                writeln!(
+                    out,
+                    "  {key:<12} {}",
+                    crate::name::escaped(value.to_string().as_bytes())
+                )?;
+            }
+        }
+        other => writeln!(
+            out,
+            "  {}",
+            crate::name::escaped(other.to_string().as_bytes())
+        )?,
+    }
+    Ok(())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
+fn to_f64(n: u64) -> f64 {
+    n as f64
+}

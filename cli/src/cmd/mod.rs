@@ -1,0 +1,61 @@
+//! The commands, one module each: its arguments and what it does.
+
+pub(crate) mod cat;
+pub(crate) mod check;
+pub(crate) mod diff;
+pub(crate) mod extract;
+pub(crate) mod info;
+pub(crate) mod ls;
+#[cfg(feature = "fuse")]
+pub(crate) mod mount;
+pub(crate) mod pack;
+mod progress;
+pub(crate) mod tar;
+pub(crate) mod tree;
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::Context;
+use imagefs::{Image, Ino, ResolveError};
+
+use crate::args::Command;
+use crate::status::Status;
+
+/// Runs a command.
+pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
+    match command {
+        Command::Pack(args) => pack::run(&args),
+        Command::Ls(args) => ls::run(&args),
+        Command::Tree(args) => tree::run(&args),
+        Command::Cat(args) => cat::run(&args),
+        Command::Info(args) => info::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::Extract(args) => extract::run(&args),
+        Command::Tar(args) => tar::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        #[cfg(feature = "fuse")]
+        Command::Mount(args) => mount::run(&args),
+        #[cfg(feature = "fuse")]
+        Command::Umount(args) => mount::run_umount(&args),
+    }
+}
+
+/// Opens an image; errors name it.
+fn open(path: &Path) -> anyhow::Result<Image> {
+    Image::open(path).with_context(|| shown(path.as_os_str()))
+}
+
+/// Finds a path in an image, from its root whether or not it begins with a slash.
+fn find(image: &Image, path: &OsStr, follow_last: bool) -> Result<Ino, ResolveError> {
+    match path.as_bytes() {
+        b"" => Ok(image.root()),
+        bytes => image.resolve(image.root(), bytes, follow_last),
+    }
+}
+
+/// An argument as a message may show it.
+fn shown(text: &OsStr) -> String {
+    crate::name::escaped(text.as_bytes())
+}
