@@ -1,0 +1,22 @@
+/* The web face of this PHP: a server API (SAPI) over request.h. See main.c for the other face, the command line. */
+#ifndef ZAPP_SAPI_H
+#define ZAPP_SAPI_H
+
+#include "php.h"
+#include "SAPI.h"
+
+extern sapi_module_struct zapp_sapi_module;
+
+/* Functions a site expects of a web server's PHP. */
+extern zend_module_entry zapp_module_entry;
+
+/* Fills SG(request_info) from the request that was accepted last. */
+void zapp_request_info(void);
+
+/* Makes every generator of random numbers that outlives a request start afresh. */
+void zapp_reseed(void);
+
+/* Starts PHP with the given lines of php.ini on top of all others, answers requests until there are none, and returns the exit status. */
+int zapp_serve(const char *ini_lines);
+
+#endif

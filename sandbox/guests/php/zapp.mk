@@ -1,0 +1,40 @@
+# Included after PHP's own Makefile, in its build directory: adds opcache as objects, the server API of this folder, and the
+# program that holds everything. Wants ZAPP (this folder), HOST (guest or native), LIBRARIES (a folder) and LIBTOOL as `build` sets them.
+
+include Makefile
+
+ZAPP_OPCACHE := ZendAccelerator shared_alloc_mmap shared_alloc_posix shared_alloc_shm zend_accelerator_blacklist \
+	zend_accelerator_debug zend_accelerator_hash zend_accelerator_module zend_accelerator_util_funcs zend_file_cache \
+	zend_persist zend_persist_calc zend_shared_alloc
+ZAPP_SAPI := main zapp functions request host_$(HOST)
+ZAPP_PHP := $(PHP_GLOBAL_OBJS) $(PHP_BINARY_OBJS) $(PHP_CLI_OBJS)
+ifeq ($(HOST),guest)
+# A guest cannot exchange stacks by itself; fiber.s asks the host.
+ZAPP_SAPI += fiber
+ZAPP_PHP := $(filter-out Zend/asm/%,$(ZAPP_PHP))
+override CPPFLAGS += -DZAPP_GUEST
+endif
+ZAPP_OBJECTS := $(ZAPP_OPCACHE:%=zapp/opcache/%.o) $(ZAPP_SAPI:%=zapp/%.o)
+
+# main() of the command line becomes a function of ours.
+sapi/cli/php_cli.lo: COMMON_FLAGS += -Dmain=php_cli_main
+
+ZAPP_COMPILE = $(CC) $(COMMON_FLAGS) $(CFLAGS_CLEAN) -DZEND_ENABLE_STATIC_TSRMLS_CACHE=1 -std=gnu11
+
+# What opcache's configure would have found, and the names it has only as a shared object.
+zapp/opcache/%.o: $(top_srcdir)/ext/opcache/%.c $(ZAPP)/shim/opcache.h
+	@mkdir -p $(@D)
+	$(ZAPP_COMPILE) -I$(top_srcdir)/ext/opcache -include $(ZAPP)/shim/opcache.h -DHAVE_SHM_MMAP_ANON=1 -DHAVE_MPROTECT=1 \
+		-Dzend_extension_entry=opcache_extension -Dextension_version_info=opcache_version -c $< -o $@
+
+zapp/%.o: $(ZAPP)/sapi/%.c $(wildcard $(ZAPP)/sapi/*.h)
+	@mkdir -p $(@D)
+	$(ZAPP_COMPILE) -Wall -Wextra -Wno-unused-parameter -c $< -o $@
+
+zapp/%.o: $(ZAPP)/sapi/%.s
+	@mkdir -p $(@D)
+	$(CC) -c $< -o $@
+
+zapp/php: $(ZAPP_PHP) $(ZAPP_OBJECTS)
+	$(CC) $(CFLAGS_CLEAN) $(^:.lo=.o) $(LIBRARIES)/libxml2.a $(LIBRARIES)/libsqlite3.a $(LIBRARIES)/libz.a -lm -o $@.tmp
+	mv $@.tmp $@
