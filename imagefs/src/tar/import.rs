@@ -1,6 +1,6 @@
 //! An archive becomes a tree.
 //!
-//! The rules, each with its test in `tests/tar/hostile.rs`:
+//! The rules, each with its test in `tests/tar`:
 //! - `./` and doubled slashes vanish; absolute names, `..`, NUL and empty names are refused;
 //! - a member of a name that is taken replaces the earlier one, with a note. A directory that has entries is not replaced by
 //!   anything but a directory, and nothing is ever placed below a symlink;

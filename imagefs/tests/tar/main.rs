@@ -3,5 +3,7 @@
 mod bench;
 mod export;
 mod gnu;
-mod hostile;
+mod headers;
 mod import;
+mod names;
+mod sparse;
