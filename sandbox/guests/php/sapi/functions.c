@@ -8,7 +8,7 @@
 
 #include "request.h"
 
-ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_finish, 0, 0, _IS_BOOL, 0)
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_yes_or_no, 0, 0, _IS_BOOL, 0)
 ZEND_END_ARG_INFO()
 
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_headers, 0, 0, IS_ARRAY, 0)
@@ -38,7 +38,8 @@ static PHP_FUNCTION(apache_request_headers)
 }
 
 static const zend_function_entry functions[] = {
-	PHP_FE(fastcgi_finish_request, arginfo_finish)
+	PHP_FE(fastcgi_finish_request, arginfo_yes_or_no)
+	PHP_FE(zapp_freeze, arginfo_yes_or_no)
 	PHP_FE(apache_request_headers, arginfo_headers)
 	PHP_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
 	PHP_FE_END

@@ -25,6 +25,7 @@ static const char *const defaults[][2] = {
 	{ "display_errors", "0" },
 	{ "log_errors", "1" },
 	{ "variables_order", "GPCS" },
+	{ "register_argc_argv", "0" },
 	/* The host measures time and processor, and ends an instance that uses too much. */
 	{ "max_execution_time", "0" },
 	/* An image cannot change under a running instance, so nothing is worth looking at twice. */

@@ -16,6 +16,10 @@ void zapp_request_info(void);
 /* Makes every generator of random numbers that outlives a request start afresh. */
 void zapp_reseed(void);
 
+/* Before the script of a request: see bootstrap.c. */
+void zapp_bootstrap_begin(void);
+PHP_FUNCTION(zapp_freeze);
+
 /* Starts PHP with the given lines of php.ini on top of all others, answers requests until there are none, and returns the exit status. */
 int zapp_serve(const char *ini_lines);
 
