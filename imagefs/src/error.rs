@@ -102,6 +102,17 @@ impl Error {
     }
 }
 
+impl From<std::io::Error> for Error {
+    /// For calls without a path, such as those for memory.
+    fn from(source: std::io::Error) -> Self {
+        Error::Io {
+            call: "mmap",
+            path: "memory".into(),
+            source,
+        }
+    }
+}
+
 /// A path or name as it may be shown on a terminal or in a log: lossy UTF-8 with control characters escaped.
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::new();

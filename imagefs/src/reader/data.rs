@@ -9,7 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use zstd::zstd_safe::{self, DCtx};
+use zstd::zstd_safe::{self, DCtx, WriteBuf};
 
 use super::{Class, Image};
 use crate::error::Error;
@@ -40,7 +40,7 @@ pub(super) struct BlockStore {
 
 #[derive(Debug, Default)]
 struct Shard {
-    blocks: HashMap<u32, Arc<[u8]>>,
+    blocks: HashMap<u32, Arc<Vec<u8>>>,
     /// Oldest first.
     order: VecDeque<u32>,
     bytes: usize,
@@ -121,15 +121,11 @@ impl Image {
         }
     }
 
-    /// Decodes a block into a buffer of exactly its plain size.
-    fn decode(&self, index: u32, out: &mut [u8]) -> Result<(), Error> {
+    /// Decodes a block into a buffer that holds exactly its plain size.
+    fn decode<B: WriteBuf + ?Sized>(&self, index: u32, out: &mut B) -> Result<(), Error> {
         let block = &self.block_rows()[index as usize];
-        debug_assert_eq!(out.len(), block.ulen.get() as usize);
+        debug_assert_eq!(out.capacity(), block.ulen.get() as usize);
         let stored = self.stored(index)?;
-        if block.codec.get() == CODEC_RAW {
-            out.copy_from_slice(stored);
-            return Ok(());
-        }
         if let Some(what) = frame_fault(stored, block.ulen.get()) {
             return Err(self.bad_block(index, what));
         }
@@ -142,20 +138,10 @@ impl Image {
             Some(d) => ctx.decompress_using_ddict(out, stored, d.ddict()),
         });
         match written {
-            Ok(n) if n == out.len() => Ok(()),
+            Ok(n) if n == block.ulen.get() as usize => Ok(()),
             Ok(_) => Err(self.bad_block(index, "the frame is shorter than declared")),
             Err(_) => Err(self.bad_block(index, "the frame does not decode")),
         }
-    }
-
-    fn decode_new(&self, index: u32) -> Result<Arc<[u8]>, Error> {
-        let len = self.block_rows()[index as usize].ulen.get() as usize;
-        let mut out: Arc<[u8]> = std::iter::repeat_n(0, len).collect();
-        self.decode(
-            index,
-            Arc::get_mut(&mut out).expect("nobody else has it yet"),
-        )?;
-        Ok(out)
     }
 
     /// A block that others use as dictionary, decoded once.
@@ -165,24 +151,43 @@ impl Image {
             return Ok(Arc::clone(found));
         }
         // Threads that race decode it more than once; the first one's copy is kept.
-        let dictionary = Dictionary::new(self.decode_new(index)?)
+        let len = self.block_rows()[index as usize].ulen.get() as usize;
+        let dictionary = Dictionary::new(len, |out| self.decode(index, out))?
             .ok_or_else(|| self.bad_block(index, "zstd refuses it as a dictionary"))?;
         Ok(Arc::clone(cell.get_or_init(|| Arc::new(dictionary))))
     }
 
-    /// Plain bytes of a block, from the cache or decoded into it.
-    fn plain(&self, index: u32) -> Result<Arc<[u8]>, Error> {
+    /// Copies from the plain bytes of a block, which come from the map, a dictionary, the cache, or are decoded into it.
+    fn copy_plain(&self, index: u32, at: usize, out: &mut [u8]) -> Result<(), Error> {
+        if self.block_rows()[index as usize].codec.get() == CODEC_RAW {
+            out.copy_from_slice(&self.stored(index)?[at..at + out.len()]);
+            return Ok(());
+        }
+        if self.is_dictionary(index) {
+            out.copy_from_slice(&self.dictionary(index)?.bytes()[at..at + out.len()]);
+            return Ok(());
+        }
         let shard = &self.0.blocks.cache[index as usize % SHARDS];
-        if let Some(found) = lock(shard).blocks.get(&index) {
-            return Ok(Arc::clone(found));
-        }
-        if let Some(found) = lock(&self.0.blocks.dictionaries)
-            .get(&index)
-            .and_then(|cell| cell.get().cloned())
-        {
-            return Ok(Arc::clone(found.bytes()));
-        }
-        let plain = self.decode_new(index)?;
+        let found = lock(shard).blocks.get(&index).cloned();
+        let plain = match found {
+            Some(plain) => plain,
+            None => self.decode_into_cache(index, shard)?,
+        };
+        out.copy_from_slice(&plain[at..at + out.len()]);
+        Ok(())
+    }
+
+    /// Whether the block after this one, and so all that are compressed with it, use it as their dictionary.
+    fn is_dictionary(&self, index: u32) -> bool {
+        self.block_rows()
+            .get(index as usize + 1)
+            .is_some_and(|next| next.dict.get() == index)
+    }
+
+    fn decode_into_cache(&self, index: u32, shard: &Mutex<Shard>) -> Result<Arc<Vec<u8>>, Error> {
+        let mut plain = Vec::with_capacity(self.block_rows()[index as usize].ulen.get() as usize);
+        self.decode(index, &mut plain)?;
+        let plain = Arc::new(plain);
         let mut shard = lock(shard);
         while shard.bytes + plain.len() > CACHE_BYTES / SHARDS {
             let Some(oldest) = shard.order.pop_front() else {
@@ -236,10 +241,9 @@ pub(super) fn read_at(
             buf.copy_from_slice(&bytes[at..at + len]);
         }
         Class::Packed => {
-            let plain = image.plain(content.first.get())?;
             let at =
-                content.slice_off.get() as usize + usize::try_from(offset).expect("below a block");
-            buf.copy_from_slice(&plain[at..at + len]);
+                usize::try_from(offset).expect("below a block") + content.slice_off.get() as usize;
+            image.copy_plain(content.first.get(), at, buf)?;
         }
         Class::Raw | Class::PackedRaw | Class::Frame | Class::Blocks => {
             read_blocks(image, content, offset, buf)?
@@ -266,12 +270,10 @@ fn read_blocks(
         let ulen = block.ulen.get() as usize;
         let n = (ulen - at).min(buf.len());
         let (out, rest) = buf.split_at_mut(n);
-        if block.codec.get() == CODEC_RAW {
-            out.copy_from_slice(&image.stored(index)?[at..at + n]);
-        } else if n == ulen {
+        if n == ulen && block.codec.get() != CODEC_RAW {
             image.decode(index, out)?;
         } else {
-            out.copy_from_slice(&image.plain(index)?[at..at + n]);
+            image.copy_plain(index, at, out)?;
         }
         buf = rest;
         offset += n as u64;

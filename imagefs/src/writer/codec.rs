@@ -37,7 +37,7 @@ impl Compressor {
         set(CParameter::ContentSizeFlag(true));
         set(CParameter::ChecksumFlag(false));
         set(CParameter::DictIdFlag(false));
-        set(CParameter::WindowLog(23));
+        set(CParameter::WindowLog(24));
         let (strategy, search_log, target) = match (what, level) {
             (Use::Dictionary | Use::Frame, 1..=9) | (Use::Block, 1..=5) => {
                 (Strategy::ZSTD_lazy2, 4, 16)
@@ -49,7 +49,7 @@ impl Compressor {
             (Use::Dictionary, 10..=15) | (Use::Block | Use::Frame, 16..=17) => {
                 (Strategy::ZSTD_btopt, 4, 48)
             }
-            (_, 16..=18) => (Strategy::ZSTD_btultra, 5, 64),
+            (_, 16..=18) => (Strategy::ZSTD_btultra, 4, 48),
             _ => (Strategy::ZSTD_btultra2, 7, 256),
         };
         set(CParameter::Strategy(strategy));

@@ -12,7 +12,7 @@ use crate::reader::Class;
 use crate::tree::Tree;
 
 /// Plain size of the blocks of large files, and the most that small files share.
-pub(super) const BLOCK: u64 = 256 << 10;
+pub(super) const BLOCK: u64 = 512 << 10;
 
 const _: () = assert!(
     PACKED_MAX <= BLOCK && BLOCK <= RAW_BLOCK as u64 && DICTIONARY_MAX <= BLOCK_ULEN_MAX as u64
