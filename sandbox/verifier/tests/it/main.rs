@@ -3,4 +3,10 @@
 
 mod assemble;
 mod cases;
+mod elf;
+mod enumerate;
 mod naive;
+mod random;
+mod second;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod soundness;
