@@ -46,4 +46,15 @@ pub(crate) enum Command {
     #[cfg(feature = "fuse")]
     #[command(after_help = EXIT_CODES)]
     Umount(cmd::mount::UmountArgs),
+    /// Compiles C to a guest program: gcc's options, a drop-in CC
+    Cc(cmd::cc::Args),
+    #[command(after_help = EXIT_CODES)]
+    Verify(cmd::verify::Args),
+    #[command(after_help = cmd::run::EXIT_CODES)]
+    Run(Box<cmd::run::Args>),
+    #[command(after_help = EXIT_CODES)]
+    Serve(cmd::serve::Args),
+    /// Answers the requests of one image for `serve`.
+    #[command(name = crate::serve::worker::COMMAND, hide = true)]
+    Worker,
 }

@@ -11,6 +11,7 @@ mod cmd;
 mod interrupt;
 mod name;
 mod output;
+mod serve;
 mod status;
 
 use std::process::ExitCode;
@@ -18,6 +19,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    if let Some(code) = cmd::cc::intercept(std::env::args_os()) {
+        return code;
+    }
     let args = args::Args::parse();
     status::report(cmd::run(args.command))
 }

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use imagefs::Error;
 
 /// How a command that did not fail ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Status {
+    /// A program's own exit code, passed on.
+    Exit(ExitCode),
     /// Done: 0.
     Done,
     /// Nothing found, damaged, or different: 1.
@@ -26,6 +28,7 @@ const INTERRUPTED: u8 = 130;
 /// Turns the end of a command into an exit code and says on stderr what went wrong.
 pub(crate) fn report(result: anyhow::Result<Status>) -> ExitCode {
     let error = match result {
+        Ok(Status::Exit(code)) => return code,
         Ok(Status::Done) => return ExitCode::SUCCESS,
         Ok(Status::Negative) => return ExitCode::from(1),
         Ok(Status::Partial) => return ExitCode::from(FAILED),

@@ -9,12 +9,21 @@ use crate::reader::seal;
 /// Recomputes block hashes, section hashes, `image_id` and the checksum, as far as the ranges in the bytes allow.
 /// Returns `false` when the superblock or the section table cannot be found.
 pub fn rehash(image: &mut [u8]) -> bool {
-    let Ok((mut superblock, _)) = Superblock::read_from_prefix(&image[..]) else { return false };
-    let Ok(table) = usize::try_from(superblock.sections_off.get()) else { return false };
-    let Some(end) = table.checked_add(SECTION_COUNT * size_of::<Section>()).filter(|&end| end <= image.len()) else {
+    let Ok((mut superblock, _)) = Superblock::read_from_prefix(&image[..]) else {
         return false;
     };
-    let Ok(rows) = <[Section]>::ref_from_bytes(&image[table..end]) else { return false };
+    let Ok(table) = usize::try_from(superblock.sections_off.get()) else {
+        return false;
+    };
+    let Some(end) = table
+        .checked_add(SECTION_COUNT * size_of::<Section>())
+        .filter(|&end| end <= image.len())
+    else {
+        return false;
+    };
+    let Ok(rows) = <[Section]>::ref_from_bytes(&image[table..end]) else {
+        return false;
+    };
     let mut rows = rows.to_vec();
     if let Some(range) = range(image, &rows[SectionKind::Blocks as usize - 1]) {
         rehash_blocks(image, range);
@@ -38,11 +47,15 @@ fn range(image: &[u8], row: &Section) -> Option<std::ops::Range<usize>> {
 
 fn rehash_blocks(image: &mut [u8], table: std::ops::Range<usize>) {
     let len = table.len() - table.len() % size_of::<Block>();
-    let Ok(rows) = <[Block]>::ref_from_bytes(&image[table.start..table.start + len]) else { return };
+    let Ok(rows) = <[Block]>::ref_from_bytes(&image[table.start..table.start + len]) else {
+        return;
+    };
     let mut rows = rows.to_vec();
     for row in &mut rows {
         let start = usize::try_from(row.off.get()).unwrap_or(usize::MAX);
-        let stored = start.checked_add(row.clen.get() as usize).and_then(|end| image.get(start..end));
+        let stored = start
+            .checked_add(row.clen.get() as usize)
+            .and_then(|end| image.get(start..end));
         if let Some(stored) = stored {
             row.hash = *blake3::hash(stored).as_bytes();
         }

@@ -23,11 +23,15 @@ fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 fn text(seed: u64, len: usize) -> Vec<u8> {
-    noise(seed, len).iter().map(|b| b"etaoin shrdlu\n,.{}"[usize::from(b % 18)]).collect()
+    noise(seed, len)
+        .iter()
+        .map(|b| b"etaoin shrdlu\n,.{}"[usize::from(b % 18)])
+        .collect()
 }
 
-const SIZES: [usize; 12] =
-    [0, 1, 64, 65, 4095, 4096, 4097, 131_071, 131_072, 131_073, 262_145, 1_500_000];
+const SIZES: [usize; 12] = [
+    0, 1, 64, 65, 4095, 4096, 4097, 131_071, 131_072, 131_073, 262_145, 1_500_000,
+];
 
 fn odd_tree(root: &Path) {
     for size in SIZES {
@@ -36,8 +40,16 @@ fn odd_tree(root: &Path) {
         let elf = [b"\x7fELF", &noise(9, size)[..]].concat();
         std::fs::write(root.join(format!("program-{size}")), elf).unwrap();
     }
-    let names: [&[u8]; 8] =
-        [b" ", b"a\nb", b"\xff\xfe", b"-rf", b"quote\"'\\", "ümläut".as_bytes(), &[b'x'; 255], b"...", ];
+    let names: [&[u8]; 8] = [
+        b" ",
+        b"a\nb",
+        b"\xff\xfe",
+        b"-rf",
+        b"quote\"'\\",
+        "ümläut".as_bytes(),
+        &[b'x'; 255],
+        b"...",
+    ];
     for name in names {
         std::fs::write(root.join(std::ffi::OsStr::from_bytes(name)), name).unwrap();
     }
@@ -60,14 +72,34 @@ fn odd_tree(root: &Path) {
     let sparse = std::fs::File::create(root.join("sparse")).unwrap();
     sparse.set_len(1 << 30).unwrap();
     sparse.write_all_at(&text(3, 5000), 12_345_678).unwrap();
-    sparse.write_all_at(&noise(4, 5000), (1 << 30) - 5000).unwrap();
-    std::fs::File::create(root.join("hole")).unwrap().set_len(1 << 20).unwrap();
+    sparse
+        .write_all_at(&noise(4, 5000), (1 << 30) - 5000)
+        .unwrap();
+    std::fs::File::create(root.join("hole"))
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
     std::fs::write(root.join("zeros"), vec![0; 1 << 20]).unwrap();
-    let _ = rustix::fs::setxattr(root.join("zeros"), "user.note", b"\0value", rustix::fs::XattrFlags::empty());
-    let _ = rustix::fs::setxattr(root.join("d0"), "user.empty", b"", rustix::fs::XattrFlags::empty());
+    let _ = rustix::fs::setxattr(
+        root.join("zeros"),
+        "user.note",
+        b"\0value",
+        rustix::fs::XattrFlags::empty(),
+    );
+    let _ = rustix::fs::setxattr(
+        root.join("d0"),
+        "user.empty",
+        b"",
+        rustix::fs::XattrFlags::empty(),
+    );
 }
 
-fn pack_dir(dir: &Path, out: &Path, scan_options: &ScanOptions, options: &PackOptions) -> Result<PackReport, Error> {
+fn pack_dir(
+    dir: &Path,
+    out: &Path,
+    scan_options: &ScanOptions,
+    options: &PackOptions,
+) -> Result<PackReport, Error> {
     let scanned = scan(dir, scan_options)?;
     pack(scanned.tree, options, out, &|_| (), &AtomicBool::new(false))
 }
@@ -87,7 +119,12 @@ fn dump_disk(root: &Path) -> BTreeMap<Vec<u8>, String> {
             } else if meta.is_symlink() {
                 format!("link {:?}", std::fs::read_link(&full).unwrap())
             } else {
-                format!("file {} {} {:?}", meta.nlink(), meta.len(), blake3::hash(&std::fs::read(&full).unwrap()))
+                format!(
+                    "file {} {} {:?}",
+                    meta.nlink(),
+                    meta.len(),
+                    blake3::hash(&std::fs::read(&full).unwrap())
+                )
             };
             let line = format!("{:o} {} {what}", meta.mode() & 0o7777, meta.mtime());
             all.insert(path.into_os_string().into_vec(), line);
@@ -106,7 +143,12 @@ fn dump_image(image: &Image) -> BTreeMap<Vec<u8>, String> {
                 path.push(b'/');
             }
             path.extend_from_slice(entry.name);
-            assert_eq!(image.lookup(&path), Some(entry.ino), "{}", imagefs::printable(&path));
+            assert_eq!(
+                image.lookup(&path),
+                Some(entry.ino),
+                "{}",
+                imagefs::printable(&path)
+            );
             assert_eq!(image.child(dir, entry.name), Some(entry.ino));
             let stat = image.stat(entry.ino);
             let what = match entry.kind {
@@ -115,7 +157,9 @@ fn dump_image(image: &Image) -> BTreeMap<Vec<u8>, String> {
                     "dir".to_owned()
                 }
                 Kind::Symlink => {
-                    let target = PathBuf::from(std::ffi::OsStr::from_bytes(image.read_link(entry.ino).unwrap()));
+                    let target = PathBuf::from(std::ffi::OsStr::from_bytes(
+                        image.read_link(entry.ino).unwrap(),
+                    ));
                     format!("link {target:?}")
                 }
                 Kind::Regular => {
@@ -146,7 +190,11 @@ fn an_odd_tree_comes_out_as_it_went_in() {
     std::fs::create_dir(&source).unwrap();
     odd_tree(&source);
     let out = dir.path().join("x.zapp");
-    let keep = ScanOptions { mtime: MtimePolicy::Keep, owner: OwnerPolicy::Keep, ..ScanOptions::default() };
+    let keep = ScanOptions {
+        mtime: MtimePolicy::Keep,
+        owner: OwnerPolicy::Keep,
+        ..ScanOptions::default()
+    };
     let report = pack_dir(&source, &out, &keep, &PackOptions::default()).unwrap();
     let image = Image::open(&out).unwrap();
     assert_eq!(dump_disk(&source), dump_image(&image));
@@ -176,7 +224,10 @@ fn the_same_tree_gives_the_same_bytes() {
         std::fs::create_dir_all(&source).unwrap();
         odd_tree(&source);
         let out = dir.path().join(format!("{jobs}.zapp"));
-        let options = PackOptions { jobs, ..PackOptions::default() };
+        let options = PackOptions {
+            jobs,
+            ..PackOptions::default()
+        };
         pack_dir(&source, &out, &ScanOptions::default(), &options).unwrap();
         images.push(std::fs::read(out).unwrap());
     }
@@ -191,7 +242,13 @@ fn symlinks_resolve_inside_the_image_only() {
     std::fs::create_dir(&source).unwrap();
     odd_tree(&source);
     let out = dir.path().join("x.zapp");
-    pack_dir(&source, &out, &ScanOptions::default(), &PackOptions::default()).unwrap();
+    pack_dir(
+        &source,
+        &out,
+        &ScanOptions::default(),
+        &PackOptions::default(),
+    )
+    .unwrap();
     let image = Image::open(&out).unwrap();
     let root = image.root();
     let at = |path: &str| image.lookup(path.as_bytes()).unwrap();
@@ -217,7 +274,13 @@ fn raw_files_can_be_mapped_and_are_hashed_once() {
     std::fs::create_dir(&source).unwrap();
     odd_tree(&source);
     let out = dir.path().join("x.zapp");
-    pack_dir(&source, &out, &ScanOptions::default(), &PackOptions::default()).unwrap();
+    pack_dir(
+        &source,
+        &out,
+        &ScanOptions::default(),
+        &PackOptions::default(),
+    )
+    .unwrap();
     let image = Image::open(&out).unwrap();
     assert_eq!(image.blocks_hashed(), 0);
     let program = image.lookup(b"program-1500000").unwrap();
@@ -225,11 +288,20 @@ fn raw_files_can_be_mapped_and_are_hashed_once() {
     assert_eq!(extent.offset % 4096, 0);
     assert_eq!(image.blocks_hashed(), 2);
     let mut mapped = vec![0; usize::try_from(extent.len).unwrap()];
-    std::fs::File::from(extent.fd.try_clone_to_owned().unwrap()).read_exact_at(&mut mapped, extent.offset).unwrap();
+    std::fs::File::from(extent.fd.try_clone_to_owned().unwrap())
+        .read_exact_at(&mut mapped, extent.offset)
+        .unwrap();
     assert!(mapped == std::fs::read(source.join("program-1500000")).unwrap());
     for _ in 0..3 {
-        assert!(matches!(image.bytes(program).unwrap(), std::borrow::Cow::Borrowed(b) if b == mapped));
+        assert!(
+            matches!(image.bytes(program).unwrap(), std::borrow::Cow::Borrowed(b) if b == mapped)
+        );
     }
     assert_eq!(image.blocks_hashed(), 2);
-    assert!(image.extent(image.lookup(b"text-4096.txt").unwrap()).unwrap().is_none());
+    assert!(
+        image
+            .extent(image.lookup(b"text-4096.txt").unwrap())
+            .unwrap()
+            .is_none()
+    );
 }

@@ -1,6 +1,7 @@
 //! The commands, one module each: its arguments and what it does.
 
 pub(crate) mod cat;
+pub(crate) mod cc;
 pub(crate) mod check;
 pub(crate) mod diff;
 pub(crate) mod extract;
@@ -10,8 +11,11 @@ pub(crate) mod ls;
 pub(crate) mod mount;
 pub(crate) mod pack;
 mod progress;
+pub(crate) mod run;
+pub(crate) mod serve;
 pub(crate) mod tar;
 pub(crate) mod tree;
+pub(crate) mod verify;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -27,6 +31,11 @@ use crate::status::Status;
 pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
     match command {
         Command::Pack(args) => pack::run(&args),
+        Command::Cc(_) => unreachable!("intercepted before the command line is parsed"),
+        Command::Verify(args) => verify::run(&args),
+        Command::Run(args) => Ok(Status::Exit(run::run(*args))),
+        Command::Serve(args) => serve::run(&args),
+        Command::Worker => Ok(serve::run_worker()),
         Command::Ls(args) => ls::run(&args),
         Command::Tree(args) => tree::run(&args),
         Command::Cat(args) => cat::run(&args),

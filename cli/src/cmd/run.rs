@@ -1,0 +1,227 @@
+//! `zapp run`: one instance of a program, with stdin, stdout and stderr passed through.
+
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use imagefs::Image;
+use sandbox::{
+    Config, HostTree, ImageTree, Input, Instance, Limits, Mounts, Outcome, Output, Sandbox,
+};
+
+use super::verify::{ELF, programs};
+use crate::serve::manifest::Manifest;
+use crate::serve::units::{Size, Span};
+use crate::status;
+
+/// How `run` ends, printed below its help.
+pub(crate) const EXIT_CODES: &str = "\
+Exit codes: the program's own; 124 wall time; 137 CPU time, output or number of traps; 139 stack; 128+N killed by signal N;
+125 zapp failed before the program ran; 126 the program or image was refused; 127 image or entry not found.";
+
+/// Runs a guest program, or the program of an image, in a confined instance
+///
+/// The program sees the image as its files, an empty /tmp, a few devices, and what --dir shows it; nothing else. What it
+/// writes to files is private and vanishes.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A guest program (ELF made by `zapp cc`) or an image
+    #[arg(value_name = "IMAGE|PROGRAM")]
+    target: PathBuf,
+    /// Arguments of the program
+    #[arg(
+        value_name = "ARG",
+        trailing_var_arg = true,
+        allow_hyphen_values = true
+    )]
+    arguments: Vec<std::ffi::OsString>,
+    /// Program in the image [default: the manifest's, or the image's only one]
+    #[arg(long, value_name = "PATH")]
+    entry: Option<String>,
+    /// Show a directory of the host to the program, read-only; may be repeated
+    #[arg(long, value_name = "HOST[::GUEST]")]
+    dir: Vec<String>,
+    /// Set an environment variable; may be repeated
+    #[arg(short, long = "env", value_name = "NAME=VALUE")]
+    env: Vec<String>,
+    /// Elapsed time
+    #[arg(long, value_name = "TIME")]
+    timeout: Option<Span>,
+    /// CPU time
+    #[arg(long, value_name = "TIME")]
+    cpu: Option<Span>,
+    /// Writable memory
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<Size>,
+    /// Bytes written to stdout and stderr
+    #[arg(long, value_name = "SIZE")]
+    output_size: Option<Size>,
+    /// Scratch files and changed files
+    #[arg(long, value_name = "SIZE")]
+    tmp_size: Option<Size>,
+    /// Open files
+    #[arg(long, value_name = "N")]
+    open_files: Option<u32>,
+    /// Calls from the program to its host
+    #[arg(long, value_name = "N")]
+    traps: Option<u64>,
+    /// Print the report as JSON on stderr
+    #[arg(long)]
+    stats: bool,
+    /// Print one line for each call on stderr
+    #[arg(long)]
+    trace: bool,
+}
+
+/// zapp failed before the program ran.
+const FAILED: u8 = 125;
+/// The program or image was refused.
+const REFUSED: u8 = 126;
+/// The image or its entry is not there.
+const NOT_FOUND: u8 = 127;
+
+/// Runs and turns the end into an exit code.
+pub(crate) fn run(args: Args) -> ExitCode {
+    // Guests run on a thread of their own: signals are blocked there, and Ctrl-C keeps working here.
+    let guest = std::thread::spawn(move || {
+        instance(&args).unwrap_or_else(|error| {
+            status::say(&error);
+            code(&error)
+        })
+    });
+    ExitCode::from(guest.join().unwrap_or(FAILED))
+}
+
+/// The exit code of a failure before the program ran.
+fn code(error: &anyhow::Error) -> u8 {
+    for cause in error.chain() {
+        if let Some(e) = cause.downcast_ref::<std::io::Error>()
+            && e.kind() == std::io::ErrorKind::NotFound
+        {
+            return NOT_FOUND;
+        }
+        if cause.is::<NoEntry>() {
+            return NOT_FOUND;
+        }
+        if let Some(
+            imagefs::Error::Corrupt { .. }
+            | imagefs::Error::BadBlock { .. }
+            | imagefs::Error::NotAnImage(_),
+        ) = cause.downcast_ref::<imagefs::Error>()
+        {
+            return REFUSED;
+        }
+        if cause.is::<verifier::ProgramError>()
+            || cause.is::<verifier::Rejection>()
+            || cause.is::<verifier::ElfError>()
+        {
+            return REFUSED;
+        }
+    }
+    FAILED
+}
+
+/// The image has no such program.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct NoEntry(String);
+
+fn instance(args: &Args) -> anyhow::Result<u8> {
+    let sandbox = Sandbox::new(Config::default()).context("cannot set up the sandbox")?;
+    let mut mounts = Mounts::new();
+    let (name, elf) = program(args, &mut mounts)?;
+    for dir in &args.dir {
+        let (host, guest) = dir.split_once("::").unwrap_or((dir, "/"));
+        mounts = mounts.mount(
+            guest,
+            Arc::new(HostTree::open(host).with_context(|| host.to_owned())?),
+        );
+    }
+    let program = sandbox
+        .load(&elf)
+        .with_context(|| super::shown(args.target.as_os_str()))?;
+    let snapshot = sandbox.start(&program, &limits(args), &mounts)?;
+    let mut builder = Instance::builder(&snapshot);
+    for variable in &args.env {
+        if !variable.contains('=') {
+            bail!("-e {variable}: not NAME=VALUE");
+        }
+        builder = builder.env(variable.as_bytes());
+    }
+    if args.trace {
+        builder = builder.trace(Box::new(std::io::stderr()));
+    }
+    let report = builder
+        .arg(name)
+        .args(args.arguments.iter().cloned().map(OsStringExt::into_vec))
+        .stdin(Input::Host(std::io::stdin().as_fd().try_clone_to_owned()?))
+        .stdout(Output::Host(
+            std::io::stdout().as_fd().try_clone_to_owned()?,
+        ))
+        .stderr(Output::Host(
+            std::io::stderr().as_fd().try_clone_to_owned()?,
+        ))
+        .build()?
+        .run()
+        .report;
+    if args.stats || !matches!(report.outcome, Outcome::Exited { .. }) {
+        eprintln!("{}", report.to_json());
+    }
+    Ok(report.exit_code())
+}
+
+fn limits(args: &Args) -> Limits {
+    let default = Limits::default();
+    Limits {
+        wall: args.timeout.map(|t| t.0).or(default.wall),
+        cpu: args.cpu.map(|t| t.0).or(default.cpu),
+        memory_bytes: args.memory.map_or(default.memory_bytes, |s| s.0),
+        output_bytes: args.output_size.map_or(default.output_bytes, |s| s.0),
+        scratch_bytes: args.tmp_size.map_or(default.scratch_bytes, |s| s.0),
+        files: args.open_files.unwrap_or(default.files),
+        traps: args.traps.or(default.traps),
+        ..default
+    }
+}
+
+/// The program's name and bytes; an image becomes the root of what it sees.
+fn program(args: &Args, mounts: &mut Mounts) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
+    let context = || super::shown(args.target.as_os_str());
+    let mut head = [0; 4];
+    let mut file = std::fs::File::open(&args.target).with_context(context)?;
+    let is_program = std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == ELF;
+    if is_program {
+        let elf = std::fs::read(&args.target).with_context(context)?;
+        return Ok((args.target.clone().into_os_string().into_vec(), elf));
+    }
+    let image = ingest(&args.target)?;
+    let manifest = Manifest::of_image(&image).with_context(context)?;
+    let (path, ino) = match args.entry.as_ref().or(manifest.program.entry.as_ref()) {
+        Some(entry) => {
+            let ino = image
+                .resolve(image.root(), entry.as_bytes(), true)
+                .map_err(|e| NoEntry(format!("{}: {entry}: {e}", context())))?;
+            (entry.clone().into_bytes(), ino)
+        }
+        None => match &programs(&image)[..] {
+            [(path, ino)] => ([b"/", &path[..]].concat(), *ino),
+            [] => bail!(NoEntry(format!("{}: no program in this image", context()))),
+            several => bail!(NoEntry(format!(
+                "{}: {} programs in this image; choose one with --entry",
+                context(),
+                several.len()
+            ))),
+        },
+    };
+    let elf = image.bytes(ino).with_context(context)?.into_owned();
+    *mounts = std::mem::take(mounts).mount("/", Arc::new(ImageTree::new(image)?));
+    Ok((path, elf))
+}
+
+/// Opens an image through a copy that cannot change while the program runs.
+fn ingest(path: &Path) -> anyhow::Result<Image> {
+    Image::ingest(path).with_context(|| super::shown(path.as_os_str()))
+}
