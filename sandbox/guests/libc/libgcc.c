@@ -209,7 +209,38 @@ i128 __fixdfti(double x) { return __fixxfti(x); }
 i128 __fixsfti(float x) { return __fixxfti(x); }
 
 /* Complex products and quotients by the rules of C, Annex G. */
-#define COMPLEX(mul, div, type, copysign, fabs, inf) \
+/* Floats have room in a double: no care is needed. */
+#define WIDER(type, fabs, min, max, epsilon) \
+	double p = a, q = b, r = c, s = d, whole = r * r + s * s; \
+	x = (type)((p * r + q * s) / whole); \
+	y = (type)((q * r - p * s) / whole);
+
+/* Smith's method with scaling. */
+#define SMITH(type, fabs, min, max, epsilon) \
+	const type least = min, tiny = epsilon, most = max / 2; \
+	type ac = fabs(c), ad = fabs(d), large = ac < ad ? ad : ac, scale = 1; \
+	/* Keeps the denominator in range, and numerators that would lose bits. */ \
+	if (large >= most) scale = (type)0.5; \
+	else if (large < least || (large < most * tiny && \
+	         ((fabs(a) < least && fabs(b) < most * tiny) || (fabs(b) < least && fabs(a) < most * tiny)))) \
+		scale = 1 / tiny; \
+	a *= scale; \
+	b *= scale; \
+	c *= scale; \
+	d *= scale; \
+	if (ac < ad) { \
+		type ratio = c / d, whole = c * ratio + d; \
+		int fine = fabs(ratio) > least; \
+		x = ((fine ? a * ratio : c * (a / d)) + b) / whole; \
+		y = ((fine ? b * ratio : c * (b / d)) - a) / whole; \
+	} else { \
+		type ratio = d / c, whole = d * ratio + c; \
+		int fine = fabs(ratio) > least; \
+		x = ((fine ? b * ratio : d * (b / c)) + a) / whole; \
+		y = (b - (fine ? a * ratio : d * (a / c))) / whole; \
+	}
+
+#define COMPLEX(mul, div, type, copysign, fabs, inf, quotient, min, max, epsilon) \
 	type _Complex mul(type a, type b, type c, type d) \
 	{ \
 		type ac = a * c, bd = b * d, ad = a * d, bc = b * c, x = ac - bd, y = ad + bc; \
@@ -246,18 +277,8 @@ i128 __fixsfti(float x) { return __fixxfti(x); }
 	} \
 	type _Complex div(type a, type b, type c, type d) \
 	{ \
-		type x, y, ratio, denominator; \
-		if (fabs(c) < fabs(d)) { \
-			ratio = c / d; \
-			denominator = c * ratio + d; \
-			x = (a * ratio + b) / denominator; \
-			y = (b * ratio - a) / denominator; \
-		} else { \
-			ratio = d / c; \
-			denominator = d * ratio + c; \
-			x = (b * ratio + a) / denominator; \
-			y = (b - a * ratio) / denominator; \
-		} \
+		type x, y; \
+		quotient(type, fabs, min, max, epsilon) \
 		if (x != x && y != y) { \
 			if (c == 0 && d == 0 && (a == a || b == b)) { \
 				x = copysign(inf, c) * a; \
@@ -278,9 +299,9 @@ i128 __fixsfti(float x) { return __fixxfti(x); }
 		} \
 		return __builtin_complex(x, y); \
 	}
-COMPLEX(__mulsc3, __divsc3, float, __builtin_copysignf, __builtin_fabsf, __builtin_inff())
-COMPLEX(__muldc3, __divdc3, double, __builtin_copysign, __builtin_fabs, __builtin_inf())
-COMPLEX(__mulxc3, __divxc3, long double, __builtin_copysignl, __builtin_fabsl, __builtin_infl())
+COMPLEX(__mulsc3, __divsc3, float, __builtin_copysignf, __builtin_fabsf, __builtin_inff(), WIDER, __FLT_MIN__, __FLT_MAX__, __FLT_EPSILON__)
+COMPLEX(__muldc3, __divdc3, double, __builtin_copysign, __builtin_fabs, __builtin_inf(), SMITH, __DBL_MIN__, __DBL_MAX__, __DBL_EPSILON__)
+COMPLEX(__mulxc3, __divxc3, long double, __builtin_copysignl, __builtin_fabsl, __builtin_infl(), SMITH, __LDBL_MIN__, __LDBL_MAX__, __LDBL_EPSILON__)
 
 /* __builtin_cpu_supports: cmov, popcnt and SSE to SSE4.2, on every machine. */
 struct {

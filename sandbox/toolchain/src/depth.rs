@@ -240,6 +240,9 @@ pub(crate) fn after(insn: &Insn<'_>, before: State) -> Result<State, Reason> {
         }
         StackOp::Compute => state.depth = None,
     }
+    if state.depth.is_some_and(|depth| depth < 0) {
+        return Err(Reason::ReturnAddress);
+    }
     if writes(insn, RBP) {
         let copies = matches!(insn.mnemonic, "mov" | "movq") && insn.operands()[0] == "%rsp";
         state.frame = before.depth.filter(|_| copies);

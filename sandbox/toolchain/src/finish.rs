@@ -33,16 +33,17 @@ const NOPS: [&[u8]; 11] = [
 /// Reads the linked file, merges padding, lets the verifier judge it, and writes the program under its name at once.
 pub(crate) fn finish(linked: &Path, output: &Path) -> Result<(), Error> {
     let mut file = std::fs::read(linked).map_err(Error::io(linked))?;
+    show_headers(&mut file);
     let refuse = |what: String| Error::Link {
         path: output.to_owned(),
         what,
     };
     let (offset, address, length) =
-        text_segment(&file).ok_or_else(|| refuse("no text segment".into()))?;
+        segment(&file, |flags| flags & 1 != 0).ok_or_else(|| refuse("no text segment".into()))?;
     let text = file
         .get_mut(offset..offset + length)
         .ok_or_else(|| refuse("text is cut off".into()))?;
-    merge_nops(text, address);
+    merge_nops(text, u64::try_from(address).unwrap_or(0));
     verify_program(&file, &Policy::DEFAULT).map_err(|error| refuse(error.to_string()))?;
     write_executable(&file, output)
 }
@@ -71,29 +72,51 @@ fn write_executable(bytes: &[u8], output: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// File offset, address and length of the executable segment.
-fn text_segment(file: &[u8]) -> Option<(usize, u64, usize)> {
-    let word = |at: usize, length: usize| -> Option<u64> {
-        let bytes = file.get(at..at + length)?;
-        Some(
-            bytes
-                .iter()
-                .rev()
-                .fold(0, |value, &byte| value << 8 | u64::from(byte)),
-        )
-    };
-    let table = usize::try_from(word(32, 8)?).ok()?;
-    let count = usize::try_from(word(56, 2)?).ok()?;
+/// Bytes the linker script keeps free for the program headers at the start of the read-only data.
+const HEADERS_ROOM: usize = 224;
+
+/// Moves the program headers to where the guest can read them: the libc finds its thread-local data by them.
+fn show_headers(file: &mut [u8]) -> Option<()> {
+    let table = number(file, 32, 8)?;
+    let length = number(file, 56, 2)? * 56;
+    let place = segment(file, |flags| flags == 4)?.0;
+    if length > HEADERS_ROOM
+        || file
+            .get(place..place + length)?
+            .iter()
+            .any(|&byte| byte != 0)
+    {
+        return None;
+    }
+    file.copy_within(table..table + length, place);
+    let place = u64::try_from(place).ok()?;
+    file.get_mut(32..40)?.copy_from_slice(&place.to_le_bytes());
+    Some(())
+}
+
+/// A little-endian number in the file.
+fn number(file: &[u8], at: usize, length: usize) -> Option<usize> {
+    let bytes = file.get(at..at + length)?;
+    let value = bytes
+        .iter()
+        .rev()
+        .fold(0_u64, |value, &byte| value << 8 | u64::from(byte));
+    usize::try_from(value).ok()
+}
+
+/// File offset, address and length of the first loaded segment with flags that `wanted` accepts.
+fn segment(file: &[u8], wanted: impl Fn(usize) -> bool) -> Option<(usize, usize, usize)> {
+    let table = number(file, 32, 8)?;
+    let count = number(file, 56, 2)?;
     (0..count)
         .map(|index| table + index * 56)
         .find_map(|header| {
-            let executable = word(header, 4)? == 1 && word(header + 4, 4)? & 1 != 0;
-            executable.then_some(())?;
-            let field = |at| word(header + at, 8);
+            let loaded = number(file, header, 4)? == 1 && wanted(number(file, header + 4, 4)?);
+            loaded.then_some(())?;
             Some((
-                usize::try_from(field(8)?).ok()?,
-                field(16)?,
-                usize::try_from(field(32)?).ok()?,
+                number(file, header + 8, 8)?,
+                number(file, header + 16, 8)?,
+                number(file, header + 32, 8)?,
             ))
         })
 }

@@ -188,7 +188,7 @@ fn language_option(language: Language) -> &'static str {
 
 fn assemble(options: &Options, assembly: &str, output: &Path) -> Result<(), Error> {
     let mut tool = Command::new("as");
-    tool.args(["--64", "-o"])
+    tool.args(["--64", "-mindex-reg", "-o"])
         .arg(output)
         .args(&options.assembler)
         .arg("-")

@@ -12,7 +12,7 @@ use crate::guest::sysroot;
 const GCC: [&str; 2] = ["gcc-12", "gcc"];
 
 /// Options GCC always gets, behind the user's: they are the sandbox's calling convention and instruction set.
-pub(crate) const FIXED: [&str; 16] = [
+pub(crate) const FIXED: [&str; 20] = [
     "-ffixed-rbx",
     "-ffixed-r11",
     "-ffixed-r14",
@@ -30,6 +30,11 @@ pub(crate) const FIXED: [&str; 16] = [
     "-fasynchronous-unwind-tables",
     "-fno-lto",
     "-fno-split-stack",
+    // Inline rounding of long doubles would switch the x87 rounding mode; the library's does not.
+    "-fno-fp-int-builtin-inexact",
+    "-fno-builtin-floorl",
+    "-fno-builtin-ceill",
+    "-fno-builtin-truncl",
 ];
 
 /// The installed GCC.

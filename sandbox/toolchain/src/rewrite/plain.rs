@@ -2,7 +2,7 @@
 
 use super::Writer;
 use crate::error::Reason;
-use crate::operand::{Gpr, Mem, R11, THREAD_POINTER, sandboxed};
+use crate::operand::{Gpr, Mem, R11, RSP, THREAD_POINTER, number, sandboxed};
 use crate::parse::{Insn, Repeat};
 
 /// The call-table entry all traps go through.
@@ -72,8 +72,15 @@ impl<'a> Writer<'_, 'a> {
         Ok(())
     }
 
-    fn memory(&self, operand: &str) -> Result<String, Reason> {
+    fn memory(&mut self, operand: &str) -> Result<String, Reason> {
         let mem = Mem::parse(operand)?;
+        if mem.segment.is_none() && may_be_negative(mem.disp) && !mem.base_is(RSP) && !mem.is_rip()
+        {
+            // The linker takes 32-bit displacements as unsigned where addresses are; `lea` takes them signed.
+            let registers = operand[mem.disp.len()..].trim();
+            self.line(format_args!("leaq {}{registers},%r11", mem.disp));
+            return Ok("%gs:(%r11d)".to_owned());
+        }
         let symbol = mem.disp.split(['+', '-']).next().unwrap_or_default();
         if mem.is_rip() && self.unit.is_missing_weak(symbol) {
             // It may be missing, and then lies outside the region for %rip.
@@ -174,6 +181,13 @@ fn cached_form<'a>(name: &'a str, operands: &[&str]) -> &'a str {
         "prefetchw" | "prefetch" | "prefetchwt1" => "prefetcht0",
         _ => name,
     }
+}
+
+/// True for a symbol minus so much that the sum may lie below zero: data starts above 0x20000.
+fn may_be_negative(disp: &str) -> bool {
+    let symbolic = disp.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '.'));
+    let less = disp.rsplit_once('-').and_then(|(_, tail)| number(tail));
+    symbolic && less.is_some_and(|less| less > 0x1_0000)
 }
 
 fn is_bit_test(name: &str) -> bool {

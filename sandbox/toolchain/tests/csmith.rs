@@ -1,0 +1,71 @@
+//! Random programs of csmith against their native twins: numbered seeds, so that a difference can be made again.
+
+use std::path::Path;
+use std::process::Command;
+
+use toolchain::cc::ensure_tools;
+
+use crate::twin::{Verdict, compare, in_parallel};
+
+/// First seed; the sample takes the first few.
+const SEED: u64 = 20_261_123;
+const FULL: usize = 1000;
+const SAMPLE: usize = 8;
+
+const LEVELS: [&str; 4] = ["-O0", "-O1", "-O2", "-O3"];
+
+#[test]
+fn random_programs_behave_like_their_native_twins() {
+    let probe = Command::new("csmith")
+        .arg("--version")
+        .current_dir(std::env::temp_dir())
+        .output();
+    if probe.is_err() {
+        if !crate::full() {
+            println!("skipped: csmith is installed with ZAPP_TEST_FULL=1");
+            return;
+        }
+        ensure_tools(&["csmith"]).expect("csmith can be installed");
+    }
+    let work = tempfile::tempdir().expect("a temporary folder");
+    let count = if crate::full() { FULL } else { SAMPLE };
+    let verdicts = in_parallel(count, |index| {
+        let seed = SEED + u64::try_from(index).expect("small");
+        let source = work.path().join(format!("{seed}.c"));
+        generate(seed, &source);
+        let level = LEVELS[index % LEVELS.len()];
+        let verdict = compare(
+            &source,
+            &[level, "-w", "-I/usr/include/csmith"],
+            work.path(),
+        );
+        std::fs::remove_file(&source).expect("the source was written");
+        (seed, level, verdict)
+    });
+    let same = verdicts
+        .iter()
+        .filter(|(_, _, verdict)| *verdict == Verdict::Same)
+        .count();
+    let endless = verdicts
+        .iter()
+        .filter(|(_, _, verdict)| *verdict == Verdict::NoTwin)
+        .count();
+    println!("{count} programs: {same} the same, {endless} that do not end natively");
+    let surprises: Vec<String> = verdicts
+        .iter()
+        .filter(|(_, _, verdict)| !matches!(verdict, Verdict::Same | Verdict::NoTwin))
+        .map(|(seed, level, verdict)| format!("seed {seed} {level}: {verdict:?}"))
+        .collect();
+    assert!(surprises.is_empty(), "{}", surprises.join("\n"));
+    assert!(same * 2 > count, "most random programs end");
+}
+
+fn generate(seed: u64, source: &Path) {
+    let status = Command::new("csmith")
+        .args(["--seed", &seed.to_string(), "--output"])
+        .arg(source)
+        .current_dir(source.parent().expect("a file in a folder"))
+        .status()
+        .expect("csmith runs");
+    assert!(status.success(), "csmith with seed {seed}");
+}

@@ -1,0 +1,215 @@
+//! The driver as build systems use it.
+
+use std::path::Path;
+use std::process::Output;
+
+use crate::twin::{End, driver, ready, run_guest};
+
+/// Runs the driver in a folder.
+fn zapp_cc(folder: &Path, args: &[&str]) -> Output {
+    ready();
+    driver()
+        .current_dir(folder)
+        .args(args)
+        .output()
+        .expect("the driver runs")
+}
+
+#[track_caller]
+fn works(folder: &Path, args: &[&str]) -> Output {
+    let output = zapp_cc(folder, args);
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+#[track_caller]
+fn message(folder: &Path, args: &[&str]) -> String {
+    let output = zapp_cc(folder, args);
+    assert!(!output.status.success(), "{args:?} must fail");
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn folder_with(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("written");
+    }
+    folder
+}
+
+#[test]
+fn a_library_and_a_program_in_steps() {
+    let folder = folder_with(&[
+        (
+            "part.c",
+            "#include \"part.h\"\nint twice(int x) { return 2 * x; }\n",
+        ),
+        ("part.h", "int twice(int x);\n"),
+        (
+            "main.c",
+            "#include <stdio.h>\n#include \"part.h\"\nint main(void) { return printf(\"%d\\n\", twice(21)) - 3; }\n",
+        ),
+        (
+            "three.S",
+            "#define NAME three\n.globl NAME\nNAME: mov $3,%eax\n pop %rcx\n push %rcx\n ret\n",
+        ),
+        (
+            "four.s",
+            ".globl four\n.type four,@function\nfour: push %rbp\n mov %rsp,%rbp\n mov $4,%eax\n leave\n ret\n",
+        ),
+    ]);
+    let at = folder.path();
+    works(at, &["-c", "-O2", "-MD", "part.c"]);
+    let dependencies = std::fs::read_to_string(at.join("part.d")).expect("the dependency file");
+    assert!(
+        dependencies.starts_with("part.o: part.c part.h"),
+        "{dependencies}"
+    );
+    let archived = std::process::Command::new("ar")
+        .args(["rcs", "libpart.a", "part.o"])
+        .current_dir(at)
+        .status();
+    assert!(archived.expect("ar runs").success());
+    works(at, &["-c", "four.s", "-o", "four.o"]);
+    works(
+        at,
+        &[
+            "main.c",
+            "four.o",
+            "-L.",
+            "-lpart",
+            "-lm",
+            "-Wl,--gc-sections",
+            "-s",
+            "-o",
+            "program",
+        ],
+    );
+    let ran = run_guest(&at.join("program"));
+    assert_eq!((ran.end, ran.stdout), (End::Status(0), b"42\n".to_vec()));
+    // `pop` at a function's start takes the return address: refused, with its line.
+    let refused = message(at, &["-c", "three.S"]);
+    assert!(
+        refused.contains("three.S:4") && refused.contains("pop"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn configure_scripts_get_their_answers() {
+    let folder = folder_with(&[
+        ("conftest.c", "int main(void) { return 0; }\n"),
+        ("bad.c", "int main(void) { return missing(); }\n"),
+    ]);
+    let at = folder.path();
+    let text = |output: Output| String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(
+        text(works(at, &["-dumpmachine"])).trim(),
+        "x86_64-linux-musl"
+    );
+    assert!(text(works(at, &["--version"])).contains("GCC"));
+    assert!(
+        text(works(at, &["-print-file-name=libc.a"]))
+            .trim()
+            .ends_with("lib/libc.a")
+    );
+    assert!(text(works(at, &["-E", "-dM", "-xc", "/dev/null"])).contains("__x86_64__"));
+    works(at, &["conftest.c"]);
+    assert!(at.join("a.out").is_file());
+    works(
+        at,
+        &[
+            "-o",
+            "conftest",
+            "-g",
+            "-O2",
+            "-fPIC",
+            "-pthread",
+            "-Wl,-z,relro",
+            "conftest.c",
+            "-ldl",
+            "-lpthread",
+        ],
+    );
+    assert!(
+        message(at, &["bad.c"]).contains("missing"),
+        "undefined symbols fail"
+    );
+    assert!(message(at, &["-shared", "conftest.c"]).contains("shared"));
+    assert!(message(at, &[]).contains("no input files"));
+}
+
+#[test]
+fn flags_across_a_table_jump_are_compiled_away() {
+    // GCC 12 keeps the comparison's flags across the jump table of this function.
+    let source = "extern int a(void), b(void), c(void), d(void), e(void);\n\
+        int f(unsigned x, unsigned y) {\n\
+          int r = 0;\n\
+          switch (x) {\n\
+          case 0: r = x < y ? a() : 1; break; case 1: r = b(); break; case 2: r = x < y ? c() : 7; break;\n\
+          case 3: r = d(); break; case 4: r = e(); break; case 5: r = a() + b(); break;\n\
+          }\n\
+          return r;\n\
+        }\n";
+    let folder = folder_with(&[
+        ("f.c", source),
+        (
+            "live.s",
+            ".globl g\n.type g,@function\ng: cmpl $3,%edi\n jmp *.L4(,%rdi,8)\n.section .rodata\n.L4: .quad .L3\n.text\n.L3: jnb .L9\n nop\n.L9: ret\n",
+        ),
+    ]);
+    works(folder.path(), &["-O2", "-c", "f.c"]);
+    let refused = message(folder.path(), &["-c", "live.s"]);
+    assert!(
+        refused.contains(".L3") && refused.contains("flags"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn errors_name_the_source_line() {
+    let folder = folder_with(&[(
+        "stop.c",
+        "int f(void)\n{\n\tunsigned low, high;\n\t__asm__ volatile(\"rdtsc\" : \"=a\"(low), \"=d\"(high));\n\treturn low;\n}\n",
+    )]);
+    let refused = message(folder.path(), &["-O2", "-c", "stop.c"]);
+    assert!(
+        refused.contains("stop.c:4") && refused.contains("rdtsc"),
+        "{refused}"
+    );
+}
+
+#[test]
+fn a_fault_can_be_found_in_the_source() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/fault.c");
+    let program = folder.path().join("fault");
+    works(
+        folder.path(),
+        &["-g", "-O2", &source.display().to_string(), "-o", "fault"],
+    );
+    let ran = run_guest(&program);
+    assert_eq!(ran.stdout, b"before\n");
+    let End::Signal(_) = ran.end else {
+        panic!("{:?}", ran.end)
+    };
+    // The line table leads from every instruction of `main` to this file, the faulting line among them.
+    let lines = std::process::Command::new("objdump")
+        .args(["-d", "-l", "--no-show-raw-insn"])
+        .arg(&program)
+        .output();
+    let lines = String::from_utf8_lossy(&lines.expect("objdump runs").stdout).into_owned();
+    assert!(lines.contains("fault.c:10"), "line 10 holds the store");
+}
+
+#[test]
+fn sandboxed_assembly_can_be_assembled_again() {
+    let folder = folder_with(&[("x.c", "int main(void) { return 5; }\n")]);
+    works(folder.path(), &["-S", "-O1", "x.c"]);
+    works(folder.path(), &["x.s", "-o", "x"]);
+    assert_eq!(run_guest(&folder.path().join("x")).end, End::Status(5));
+}
