@@ -1,0 +1,242 @@
+//! `zapp serve`: answers HTTP from images. And the hidden command that its workers are started with.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::serve::log::{AccessFormat, Level, Log, LogFormat};
+use crate::serve::options::{Address, Ceilings, HttpOptions, Options};
+use crate::serve::units::{Size, Span};
+use crate::serve::wire::Limits;
+use crate::serve::{self, worker};
+use crate::status::Status;
+
+/// Serves images over HTTP
+///
+/// Files come straight from the image. Everything else is answered by the image's program (PHP), by a fresh confined
+/// instance for each request. Limits given here are ceilings: an image's manifest may ask for less, never for more.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Images to serve; several need host names, here or in their manifests
+    #[arg(value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+    /// Listen here: 127.0.0.1:8080, :8080 or unix:/path; may be repeated
+    #[arg(
+        short,
+        long,
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080",
+        env = "ZAPP_LISTEN"
+    )]
+    listen: Vec<Address>,
+    /// Serve an image under a host name; may be repeated
+    #[arg(long, value_name = "NAME=IMAGE", value_parser = host)]
+    host: Vec<(String, PathBuf)>,
+    /// Health, readiness and metrics on this address: /-/healthy, /-/ready, /-/sites, /metrics
+    #[arg(long, value_name = "ADDR", env = "ZAPP_ADMIN")]
+    admin: Option<Address>,
+    /// Instances at once, for each image [default: four for each core]
+    #[arg(short = 'n', long, value_name = "N", env = "ZAPP_CONCURRENCY")]
+    concurrency: Option<usize>,
+    /// Requests that may wait for an instance [default: four for each instance]
+    #[arg(long, value_name = "N", env = "ZAPP_QUEUE")]
+    queue: Option<usize>,
+    /// How long they may wait before they are answered 503
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        env = "ZAPP_QUEUE_TIMEOUT"
+    )]
+    queue_timeout: Span,
+    /// Elapsed time of a request; 504 beyond it
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "ZAPP_TIMEOUT")]
+    timeout: Span,
+    /// CPU time of a request; 504 beyond it
+    #[arg(long, value_name = "TIME", default_value = "10s", env = "ZAPP_CPU")]
+    cpu: Span,
+    /// Memory of an instance
+    #[arg(long, value_name = "SIZE", default_value = "256M", env = "ZAPP_MEMORY")]
+    memory: Size,
+    /// Bytes of an answer; 500 beyond it
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64M",
+        env = "ZAPP_OUTPUT_SIZE"
+    )]
+    output_size: Size,
+    /// Bytes of a request's body; 413 beyond it
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "8M",
+        env = "ZAPP_BODY_SIZE"
+    )]
+    body_size: Size,
+    /// Bytes of a request's head; 431 beyond it
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64K",
+        env = "ZAPP_HEADER_SIZE"
+    )]
+    header_size: Size,
+    /// Scratch files and changed files of an instance, gone with it
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "64M",
+        env = "ZAPP_TMP_SIZE"
+    )]
+    tmp_size: Size,
+    /// Open files of an instance
+    #[arg(long, value_name = "N", default_value_t = 256, env = "ZAPP_OPEN_FILES")]
+    open_files: u32,
+    /// Connections at once; more wait to be accepted
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1024,
+        env = "ZAPP_CONNECTIONS"
+    )]
+    connections: u32,
+    /// Time for a request's head, and the longest idle time between requests
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "15s",
+        env = "ZAPP_HEADER_TIMEOUT"
+    )]
+    header_timeout: Span,
+    /// Time for a request's body; 408 beyond it
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "60s",
+        env = "ZAPP_BODY_TIMEOUT"
+    )]
+    body_timeout: Span,
+    /// How long a client may take nothing of its response
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "30s",
+        env = "ZAPP_WRITE_TIMEOUT"
+    )]
+    write_timeout: Span,
+    /// Time for running requests after SIGTERM or SIGINT
+    #[arg(long, value_name = "TIME", default_value = "30s", env = "ZAPP_GRACE")]
+    grace: Span,
+    /// How often images are looked at; one that was replaced by a rename is swapped without losing a request
+    #[arg(long, value_name = "TIME", default_value = "1s", env = "ZAPP_WATCH")]
+    watch: Span,
+    /// Never look at the images again
+    #[arg(long, conflicts_with = "watch")]
+    no_watch: bool,
+    /// Use images where they lie instead of a sealed copy; only root or you may be able to write them
+    #[arg(long)]
+    trust_file: bool,
+    /// Access log to a file, or to standard output for -
+    #[arg(long, value_name = "FILE", env = "ZAPP_ACCESS_LOG")]
+    access_log: Option<PathBuf>,
+    /// Form of the access log
+    #[arg(long, value_enum, default_value_t, value_name = "FORM")]
+    access_log_format: AccessFormat,
+    /// Form of all other messages
+    #[arg(
+        long,
+        value_enum,
+        default_value_t,
+        value_name = "FORM",
+        env = "ZAPP_LOG_FORMAT"
+    )]
+    log_format: LogFormat,
+    /// Only warnings and errors
+    #[arg(short, long)]
+    quiet: bool,
+    /// Add Server-Timing and X-Zapp-Report (what the request cost) to responses; not for strangers
+    #[arg(long)]
+    server_timing: bool,
+    /// Check images and manifests, and exit
+    #[arg(long)]
+    check: bool,
+}
+
+fn host(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, image) = text.split_once('=').ok_or("write NAME=IMAGE")?;
+    Ok((name.to_owned(), image.into()))
+}
+
+/// Serves until a signal says stop.
+pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
+    let level = if args.quiet { Level::Warn } else { Level::Info };
+    let log = Log::open(
+        args.log_format,
+        level,
+        args.access_log.as_deref(),
+        args.access_log_format,
+    )?;
+    let options = options(args)?;
+    if args.check {
+        serve::check(&options)?;
+    } else {
+        serve::run(options, log)?;
+    }
+    Ok(Status::Done)
+}
+
+/// Runs a worker; only `serve` starts this.
+pub(crate) fn run_worker() -> Status {
+    if worker::main() {
+        Status::Done
+    } else {
+        Status::Partial
+    }
+}
+
+fn options(args: &Args) -> anyhow::Result<Options> {
+    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let concurrency = args.concurrency.unwrap_or(cores * 4).max(1);
+    // An image may be named by --host alone; an --admin address is no place for visitors.
+    if args
+        .admin
+        .as_ref()
+        .is_some_and(|admin| args.listen.contains(admin))
+    {
+        anyhow::bail!("--admin and --listen are the same address");
+    }
+    Ok(Options {
+        images: args.images.clone(),
+        hosts: args.host.clone(),
+        listen: args.listen.clone(),
+        admin: args.admin.clone(),
+        ceilings: Ceilings {
+            limits: Limits {
+                wall_ms: ms(args.timeout),
+                cpu_ms: ms(args.cpu),
+                memory_bytes: args.memory.0,
+                output_bytes: args.output_size.0,
+                body_bytes: args.body_size.0,
+                scratch_bytes: args.tmp_size.0,
+                files: args.open_files,
+            },
+            concurrency,
+            queue: args.queue.unwrap_or(concurrency * 4),
+            queue_timeout: args.queue_timeout.0,
+            trust_file: args.trust_file,
+        },
+        http: HttpOptions {
+            header_bytes: usize::try_from(args.header_size.0).context("--header-size")?,
+            header_timeout: args.header_timeout.0,
+            body_timeout: args.body_timeout.0,
+            write_timeout: args.write_timeout.0,
+            connections: usize::try_from(args.connections)?,
+            server_timing: args.server_timing,
+        },
+        grace: args.grace.0,
+        watch: (!args.no_watch).then_some(args.watch.0.max(Duration::from_millis(10))),
+    })
+}

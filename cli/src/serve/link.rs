@@ -1,0 +1,460 @@
+//! The front's end of a worker: starts it, asks it, and starts it again when it dies.
+//!
+//! A request that was in the worker when it died is answered 502 and nothing else happens to it: it is never asked
+//! twice, because nobody knows what it was doing. Requests that come while there is no worker wait for the next one.
+
+use std::collections::HashMap;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use imagefs::Image;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::log::{Level, Log};
+use super::wire::{self, Answer, HEAD, Head, Kind, Malformed, Pairs, Setup, WORKER_PAYLOAD_MAX};
+use super::worker;
+
+/// Verification and warm-up of a large program take seconds; more than this means that something hangs.
+const START_MAX: Duration = Duration::from_secs(120);
+/// A worker that lived this long starts again at once, one that keeps dying ever later.
+const STABLE: Duration = Duration::from_secs(10);
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+/// After its wall limit a request has this long to end in the worker; then the worker is taken to be broken.
+const OVERDUE: Duration = Duration::from_secs(2);
+
+/// Makes workers.
+pub(crate) trait Start: Send + Sync + 'static {
+    /// Starts one and returns the socket to it.
+    fn start(&self) -> std::io::Result<Started>;
+}
+
+/// A worker that has been started.
+pub(crate) struct Started {
+    pub(crate) socket: UnixStream,
+    /// Missing when the worker is a thread, in tests.
+    pub(crate) child: Option<Child>,
+}
+
+/// Starts this binary as the worker of an image.
+pub(crate) struct Process {
+    pub(crate) image: Image,
+    pub(crate) setup: Setup,
+}
+
+impl Start for Process {
+    fn start(&self) -> std::io::Result<Started> {
+        let (ours, theirs) = UnixStream::pair()?;
+        // The link to the binary stays good when the file has been replaced. A group of its own, so that Ctrl-C on
+        // the terminal reaches only the front, which then drains.
+        let child = Command::new("/proc/self/exe")
+            .arg0("zapp-worker")
+            .arg(worker::COMMAND)
+            .env_clear()
+            .stdin(OwnedFd::from(theirs))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()?;
+        worker::send_hello(&ours, &self.setup, self.image.file().as_fd())?;
+        Ok(Started {
+            socket: ours,
+            child: Some(child),
+        })
+    }
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoAnswer {
+    /// The worker died while it had the request.
+    #[error("the worker died")]
+    Died,
+    /// There is no worker, and none came in time.
+    #[error("no worker is running")]
+    Down,
+    /// The worker did not end the request after its limit.
+    #[error("the request did not end")]
+    Overdue,
+}
+
+#[derive(Clone)]
+enum State {
+    Starting,
+    Up(Up),
+    /// The last start failed, with this reason.
+    Failed(Arc<str>),
+}
+
+/// A worker that takes requests.
+#[derive(Clone)]
+struct Up {
+    frames: mpsc::UnboundedSender<Vec<u8>>,
+    /// Told when the worker is stuck.
+    condemned: Arc<tokio::sync::Notify>,
+}
+
+/// A worker, or the next one.
+pub(crate) struct Link {
+    shared: Arc<Shared>,
+    supervisor: tokio::task::JoinHandle<()>,
+}
+
+struct Shared {
+    site: String,
+    log: Arc<Log>,
+    output_max: u64,
+    state: watch::Sender<State>,
+    pending: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    next: AtomicU64,
+    restarts: AtomicU64,
+}
+
+impl Link {
+    /// Starts a worker and keeps one running until the link is dropped.
+    pub(crate) fn new(site: &str, start: impl Start, output_max: u64, log: &Arc<Log>) -> Link {
+        let shared = Arc::new(Shared {
+            site: site.to_owned(),
+            log: Arc::clone(log),
+            output_max,
+            state: watch::Sender::new(State::Starting),
+            pending: Mutex::default(),
+            next: AtomicU64::new(1),
+            restarts: AtomicU64::new(0),
+        });
+        let supervisor = tokio::spawn(supervise(Arc::clone(&shared), Arc::new(start)));
+        Link { shared, supervisor }
+    }
+
+    /// Waits for the first start to end.
+    pub(crate) async fn started(&self) -> Result<(), Arc<str>> {
+        let mut state = self.shared.state.subscribe();
+        let state = state.wait_for(|s| !matches!(s, State::Starting)).await;
+        match state.as_deref() {
+            Ok(State::Failed(why)) => Err(Arc::clone(why)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a worker is there.
+    pub(crate) fn is_up(&self) -> bool {
+        matches!(*self.shared.state.borrow(), State::Up(_))
+    }
+
+    /// How often a worker had to be started again.
+    pub(crate) fn restarts(&self) -> u64 {
+        self.shared.restarts.load(Ordering::Relaxed)
+    }
+
+    /// Asks for an answer. When the future is dropped, the request is cancelled.
+    pub(crate) async fn ask(
+        &self,
+        variables: &Pairs,
+        body: &[u8],
+        wall: Duration,
+        wait: Duration,
+    ) -> Result<Answer, NoAnswer> {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let mut frame = wire::ask(id, variables, body);
+        let (answer, worker) = loop {
+            let worker = self.up(wait).await?;
+            let (answer_to, answer) = oneshot::channel();
+            lock(&self.shared.pending).insert(id, answer_to);
+            match worker.frames.send(frame) {
+                Ok(()) => break (answer, worker),
+                // This worker died before it was given the request, so the next one may have it.
+                Err(unsent) => frame = unsent.0,
+            }
+            lock(&self.shared.pending).remove(&id);
+            tokio::task::yield_now().await;
+        };
+        let asked = Asked {
+            shared: &self.shared,
+            frames: &worker.frames,
+            id,
+        };
+        match tokio::time::timeout(wall + OVERDUE, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(NoAnswer::Died),
+            Err(_) => {
+                drop(asked);
+                self.shared.state.send_replace(State::Starting);
+                worker.condemned.notify_one();
+                Err(NoAnswer::Overdue)
+            }
+        }
+    }
+
+    async fn up(&self, wait: Duration) -> Result<Up, NoAnswer> {
+        let mut state = self.shared.state.subscribe();
+        let up = tokio::time::timeout(wait, state.wait_for(|s| matches!(s, State::Up(_)))).await;
+        match up.map_err(|_| NoAnswer::Down)?.as_deref() {
+            Ok(State::Up(up)) => Ok(up.clone()),
+            _ => Err(NoAnswer::Down),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        // Dropping the supervisor's future drops the socket, and with it the worker.
+        self.supervisor.abort();
+    }
+}
+
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Link({}, up: {})", self.shared.site, self.is_up())
+    }
+}
+
+/// A request the worker has; dropped without an answer, it is cancelled.
+struct Asked<'a> {
+    shared: &'a Shared,
+    frames: &'a mpsc::UnboundedSender<Vec<u8>>,
+    id: u64,
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if lock(&self.shared.pending).remove(&self.id).is_some() {
+            // A worker that is gone has no request to cancel.
+            let _ = self.frames.send(wire::frame(Kind::Cancel, self.id, &[]));
+        }
+    }
+}
+
+/// Ends a child for good, whatever happens to the future that owns it.
+struct Reaped(Option<Child>);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            // It has seen the end of its socket; killing it is for the one that does not look.
+            let _ = child.kill();
+            std::thread::spawn(move || child.wait());
+        }
+    }
+}
+
+async fn supervise(shared: Arc<Shared>, start: Arc<dyn Start>) {
+    let mut backoff = BACKOFF_MIN;
+    loop {
+        let since = Instant::now();
+        let why = live(&shared, &start).await;
+        // First nobody gets the dead worker any more, then those who had it are answered, by dropping their senders.
+        shared
+            .state
+            .send_replace(State::Failed(Arc::from(why.as_str())));
+        let pending = std::mem::take(&mut *lock(&shared.pending));
+        let lost = pending.len();
+        drop(pending);
+        shared.restarts.fetch_add(1, Ordering::Relaxed);
+        let message = format!("worker ended: {why}");
+        shared.log.event(
+            Level::Error,
+            &shared.site,
+            &message,
+            &[("lost_requests", lost.to_string())],
+        );
+        backoff = if since.elapsed() > STABLE {
+            BACKOFF_MIN
+        } else {
+            (backoff * 2).min(BACKOFF_MAX)
+        };
+        tokio::time::sleep(backoff).await;
+    }
+}
+
+/// One worker's life. Returns why it ended.
+async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
+    let starting = Arc::clone(start);
+    let started = tokio::task::spawn_blocking(move || starting.start()).await;
+    let Started { socket, mut child } = match started {
+        Ok(Ok(started)) => started,
+        Ok(Err(error)) => return format!("cannot start: {error}"),
+        Err(error) => return format!("cannot start: {error}"),
+    };
+    let pid = child.as_ref().map(Child::id);
+    if let Some(stderr) = child.as_mut().and_then(|child| child.stderr.take()) {
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || pass_on(stderr, &shared));
+    }
+    let _reaped = Reaped(child);
+    let socket = socket
+        .set_nonblocking(true)
+        .and_then(|()| tokio::net::UnixStream::from_std(socket));
+    let (mut reader, writer) = match socket {
+        Ok(socket) => socket.into_split(),
+        Err(error) => return format!("socket: {error}"),
+    };
+    match tokio::time::timeout(START_MAX, first_word(&mut reader)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(why)) => return why,
+        Err(_) => return "did not start in time".to_owned(),
+    }
+    let (sender, frames) = mpsc::unbounded_channel();
+    let condemned = Arc::new(tokio::sync::Notify::new());
+    shared.state.send_replace(State::Up(Up {
+        frames: sender,
+        condemned: Arc::clone(&condemned),
+    }));
+    let pid = pid.map_or_else(String::new, |pid| pid.to_string());
+    shared
+        .log
+        .event(Level::Info, &shared.site, "worker ready", &[("pid", pid)]);
+    tokio::select! {
+        why = read_answers(shared, &mut reader) => why,
+        why = write_frames(writer, frames) => why,
+        () = condemned.notified() => "a request did not end after its limit".to_owned(),
+    }
+}
+
+/// Passes on what the worker says on its standard error, line by line.
+fn pass_on(mut stderr: ChildStderr, shared: &Shared) {
+    let mut line = Vec::new();
+    let mut piece = [0; 4096];
+    while let Ok(count @ 1..) = stderr.read(&mut piece) {
+        for &byte in &piece[..count] {
+            if byte != b'\n' && line.len() < 8192 {
+                line.push(byte);
+                continue;
+            }
+            shared.log.event(
+                Level::Warn,
+                &shared.site,
+                &imagefs::printable(&line),
+                &[("from", "worker".to_owned())],
+            );
+            line.clear();
+        }
+    }
+}
+
+/// Waits for the worker to be ready.
+async fn first_word(reader: &mut OwnedReadHalf) -> Result<(), String> {
+    let (head, payload) = read_frame(reader)
+        .await
+        .map_err(|e| format!("ended while starting ({e})"))?;
+    match head.kind {
+        Kind::Ready => Ok(()),
+        Kind::Failed => Err(imagefs::printable(&payload)),
+        _ => Err("spoke out of turn".to_owned()),
+    }
+}
+
+async fn read_frame(reader: &mut OwnedReadHalf) -> std::io::Result<(Head, Bytes)> {
+    let mut head = [0; HEAD];
+    reader.read_exact(&mut head).await?;
+    let head = Head::parse(head, WORKER_PAYLOAD_MAX).map_err(std::io::Error::other)?;
+    let mut payload = BytesMut::zeroed(head.len);
+    reader.read_exact(&mut payload).await?;
+    Ok((head, payload.freeze()))
+}
+
+async fn write_frames(
+    mut writer: OwnedWriteHalf,
+    mut frames: mpsc::UnboundedReceiver<Vec<u8>>,
+) -> String {
+    while let Some(frame) = frames.recv().await {
+        if let Err(error) = writer.write_all(&frame).await {
+            return format!("cannot write to it: {error}");
+        }
+    }
+    "nobody asks any more".to_owned()
+}
+
+/// Reads answers until the socket ends or says something that does not fit.
+async fn read_answers(shared: &Shared, reader: &mut OwnedReadHalf) -> String {
+    let mut partial: HashMap<u64, Partial> = HashMap::new();
+    loop {
+        let (head, payload) = match read_frame(reader).await {
+            Ok(frame) => frame,
+            Err(error) => return format!("socket: {error}"),
+        };
+        let done = match head.kind {
+            Kind::Answer if !partial.contains_key(&head.id) => {
+                Partial::first(&payload, shared.output_max)
+            }
+            Kind::More => partial
+                .remove(&head.id)
+                .ok_or(Malformed)
+                .and_then(|part| part.add(payload)),
+            _ => Err(Malformed),
+        };
+        match done {
+            Ok(part) if part.is_whole() => {
+                let answer_to = lock(&shared.pending).remove(&head.id);
+                if let Some(answer_to) = answer_to {
+                    // Whoever asked may have gone away in this moment.
+                    let _ = answer_to.send(part.answer());
+                }
+            }
+            Ok(part) => {
+                partial.insert(head.id, part);
+            }
+            Err(Malformed) => return "it sent a malformed frame".to_owned(),
+        }
+    }
+}
+
+/// An answer whose body is not complete yet.
+struct Partial {
+    answer: Answer,
+    body: BytesMut,
+    total: u64,
+}
+
+impl Partial {
+    fn first(payload: &Bytes, output_max: u64) -> Result<Partial, Malformed> {
+        let (mut answer, total) = wire::parse_answer(payload)?;
+        if total > output_max {
+            return Err(Malformed);
+        }
+        // The usual answer is whole at once, and its bytes are used where they lie.
+        let body = if answer.body.len() as u64 == total {
+            BytesMut::new()
+        } else {
+            BytesMut::from(std::mem::take(&mut answer.body))
+        };
+        Ok(Partial {
+            answer,
+            body,
+            total,
+        })
+    }
+
+    fn add(mut self, payload: Bytes) -> Result<Partial, Malformed> {
+        self.body.extend_from_slice(&payload);
+        let fits = !payload.is_empty() && self.body.len() as u64 <= self.total;
+        fits.then_some(self).ok_or(Malformed)
+    }
+
+    fn is_whole(&self) -> bool {
+        (self.body.len() + self.answer.body.len()) as u64 == self.total
+    }
+
+    fn answer(mut self) -> Answer {
+        if self.answer.body.is_empty() {
+            self.answer.body = self.body.freeze();
+        }
+        self.answer
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

@@ -1,0 +1,207 @@
+//! Listening sockets, and connections that do not wait for ever for a client to read.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::time::{Instant, Sleep};
+
+use super::options::Address;
+use super::request::Peers;
+
+/// A listening socket.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, std::path::PathBuf),
+}
+
+/// An accepted connection.
+pub(crate) struct Connection {
+    pub(crate) stream: Patient,
+    pub(crate) peers: Peers,
+}
+
+impl Listener {
+    /// Listens; a socket file that nobody listens on any more is replaced.
+    pub(crate) async fn bind(address: &Address) -> io::Result<Listener> {
+        match address {
+            Address::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Address::Unix(path) => {
+                if is_abandoned(path).await {
+                    std::fs::remove_file(path)?;
+                }
+                Ok(Listener::Unix(UnixListener::bind(path)?, path.clone()))
+            }
+        }
+    }
+
+    /// Where it listens, with the port that was chosen.
+    pub(crate) fn address(&self) -> Address {
+        match self {
+            Listener::Tcp(listener) => Address::Tcp(
+                listener
+                    .local_addr()
+                    .unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()),
+            ),
+            Listener::Unix(_, path) => Address::Unix(path.clone()),
+        }
+    }
+
+    /// Takes the next connection. A write that makes no progress for `write_timeout` ends it.
+    pub(crate) async fn accept(&self, write_timeout: Duration) -> io::Result<Connection> {
+        match self {
+            Listener::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                let local = stream.local_addr()?;
+                let peers = Peers {
+                    remote: (remote.ip().to_string(), remote.port()),
+                    local: (local.ip().to_string(), local.port()),
+                };
+                Ok(Connection {
+                    stream: Patient::new(Stream::Tcp(stream), write_timeout),
+                    peers,
+                })
+            }
+            Listener::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                // What CGI has no words for: a local peer counts as this machine.
+                let here = ("127.0.0.1".to_owned(), 0);
+                let peers = Peers {
+                    remote: here.clone(),
+                    local: ("127.0.0.1".to_owned(), 80),
+                };
+                Ok(Connection {
+                    stream: Patient::new(Stream::Unix(stream), write_timeout),
+                    peers,
+                })
+            }
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Listener::Unix(_, path) = self {
+            // Left behind, it would only be replaced at the next start.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+async fn is_abandoned(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt;
+    let is_socket = path
+        .symlink_metadata()
+        .is_ok_and(|meta| meta.file_type().is_socket());
+    is_socket
+        && UnixStream::connect(path)
+            .await
+            .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// A stream whose writer gives up on a client that does not read.
+pub(crate) struct Patient {
+    stream: Stream,
+    timeout: Duration,
+    /// Set while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl Patient {
+    fn new(stream: Stream, timeout: Duration) -> Patient {
+        Patient {
+            stream,
+            timeout,
+            stalled: None,
+        }
+    }
+
+    /// Looks at the clock when a write waits, and forgets it when it goes on.
+    fn watch<T>(
+        &mut self,
+        context: &mut Context<'_>,
+        polled: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if polled.is_ready() {
+            self.stalled = None;
+            return polled;
+        }
+        let deadline = Instant::now() + self.timeout;
+        let sleep = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
+        match sleep.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Patient {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Patient {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let polled = match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Stream::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        self.watch(cx, polled)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let polled = match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Stream::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.watch(cx, polled)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

@@ -1,0 +1,420 @@
+//! `zapp.toml`, the manifest inside an image: what the site's owner wishes. The operator's flags are ceilings over it.
+//!
+//! Only keys that do something are known; any other is refused with its line, so that a misspelt deny rule is an error
+//! and not a hole.
+
+use std::collections::BTreeMap;
+
+use imagefs::{Image, Kind};
+use serde::Deserialize;
+
+use super::pattern::Pattern;
+use super::units::{Size, Span};
+
+/// Where the manifest lies in an image.
+pub(crate) const MANIFEST_PATH: &str = "zapp.toml";
+
+/// Where `zapp pack` puts the interpreter. The directory is hidden, so no request reaches it.
+pub(crate) const PROGRAM_PATH: &str = "/.zapp/php";
+
+/// The largest manifest that is read.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
+/// What a manifest says, with the defaults filled in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Manifest {
+    #[expect(
+        dead_code,
+        reason = "checked while it is read; there is only one version"
+    )]
+    schema: Schema,
+    #[expect(dead_code, reason = "for people who look into the image")]
+    #[serde(default)]
+    image: About,
+    #[serde(default)]
+    pub(crate) program: Program,
+    /// Lines of php.ini.
+    #[serde(default)]
+    pub(crate) php: BTreeMap<String, IniValue>,
+    #[serde(default)]
+    pub(crate) site: Site,
+    #[serde(default)]
+    pub(crate) limits: Limits,
+    #[serde(default)]
+    pub(crate) database: Option<Database>,
+    #[serde(default)]
+    pub(crate) warmup: Warmup,
+}
+
+/// The only version of the form there is.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(try_from = "u64")]
+struct Schema;
+
+impl TryFrom<u64> for Schema {
+    type Error = String;
+    fn try_from(version: u64) -> Result<Schema, String> {
+        match version {
+            1 => Ok(Schema),
+            _ => Err(format!("schema {version} is not known, only 1 is")),
+        }
+    }
+}
+
+/// `[image]`: for people, not used while serving.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct About {
+    name: Option<String>,
+    version: Option<String>,
+    labels: BTreeMap<String, String>,
+}
+
+/// `[program]`: what answers requests that are not for a file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Program {
+    /// Path of a guest program in the image.
+    pub(crate) entry: Option<String>,
+    /// Its arguments; `--web` and the `[php]` table when not given.
+    pub(crate) args: Option<Vec<String>>,
+    pub(crate) env: BTreeMap<String, String>,
+}
+
+/// A value of `[php]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum IniValue {
+    Bool(bool),
+    Number(i64),
+    Text(String),
+}
+
+impl std::fmt::Display for IniValue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            IniValue::Bool(on) => write!(f, "{}", u8::from(*on)),
+            IniValue::Number(number) => write!(f, "{number}"),
+            IniValue::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+/// `[site]`: which request is for what.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Site {
+    /// Directory of the image that `/` of the site means.
+    pub(crate) root: String,
+    pub(crate) index: Vec<String>,
+    pub(crate) hosts: Vec<String>,
+    /// Script that answers what is not there.
+    pub(crate) front_controller: Option<String>,
+    pub(crate) deny: Vec<Pattern>,
+    /// Scripts that may run; every `.php` file when not given.
+    pub(crate) php: Option<Vec<Pattern>>,
+    /// Media types by extension, over the built-in ones.
+    pub(crate) types: BTreeMap<String, String>,
+    /// Response headers of files, by pattern.
+    pub(crate) headers: BTreeMap<Pattern, BTreeMap<String, String>>,
+    /// Files shown for an error status.
+    pub(crate) errors: BTreeMap<String, String>,
+}
+
+impl Default for Site {
+    fn default() -> Site {
+        Site {
+            root: "/".to_owned(),
+            index: vec!["index.php".to_owned(), "index.html".to_owned()],
+            hosts: Vec::new(),
+            front_controller: None,
+            deny: Vec::new(),
+            php: None,
+            types: BTreeMap::new(),
+            headers: BTreeMap::new(),
+            errors: BTreeMap::new(),
+        }
+    }
+}
+
+/// `[limits]`: the image's wish.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Limits {
+    pub(crate) wall: Option<Span>,
+    pub(crate) cpu: Option<Span>,
+    pub(crate) memory: Option<Size>,
+    pub(crate) output: Option<Size>,
+    pub(crate) body: Option<Size>,
+    pub(crate) tmp: Option<Size>,
+    pub(crate) files: Option<u32>,
+}
+
+/// `[database]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Database {
+    /// Path in the image.
+    pub(crate) sqlite: String,
+    #[expect(
+        dead_code,
+        reason = "there is only one mode, and the runtime treats every file so"
+    )]
+    #[serde(default)]
+    mode: DatabaseMode,
+}
+
+/// What happens to writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum DatabaseMode {
+    /// They go to a private copy and vanish with the request.
+    #[default]
+    Cow,
+}
+
+/// `[warmup]`: requests answered before the snapshot is taken.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Warmup {
+    pub(crate) urls: Vec<String>,
+    pub(crate) snapshot: SnapshotLevel,
+}
+
+/// How far the program has come in the snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SnapshotLevel {
+    /// The interpreter runs and its caches are full; no request has begun.
+    #[default]
+    AfterStartup,
+    /// Every instance starts at the program's entry.
+    None,
+}
+
+/// Why a manifest cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ManifestError {
+    #[error("zapp.toml: {0}")]
+    Read(#[from] imagefs::Error),
+    #[error("zapp.toml is no regular file of at most 1 MiB")]
+    NotAFile,
+    #[error("zapp.toml is not UTF-8")]
+    NotText,
+    #[error("zapp.toml: {0}")]
+    Form(#[from] toml::de::Error),
+    #[error("zapp.toml: {key}: {what}")]
+    Value { key: &'static str, what: String },
+}
+
+impl Manifest {
+    /// The manifest of an image, or one that fits what lies in it.
+    pub(crate) fn of_image(image: &Image) -> Result<Manifest, ManifestError> {
+        let Some(ino) = image.lookup(MANIFEST_PATH.as_bytes()) else {
+            return Ok(Manifest::detect(image));
+        };
+        let stat = image.stat(ino);
+        if stat.kind != Kind::Regular || stat.size > MANIFEST_BYTES_MAX {
+            return Err(ManifestError::NotAFile);
+        }
+        let bytes = image.bytes(ino)?;
+        Manifest::parse(std::str::from_utf8(&bytes).map_err(|_| ManifestError::NotText)?)
+    }
+
+    /// Reads and checks the text of a manifest.
+    pub(crate) fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        let manifest: Manifest = toml::from_str(text)?;
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), ManifestError> {
+        let bad = |key, what: &str| ManifestError::Value {
+            key,
+            what: what.to_owned(),
+        };
+        if !self.site.root.starts_with('/') {
+            return Err(bad("site.root", "must begin with a slash"));
+        }
+        if self
+            .site
+            .front_controller
+            .as_ref()
+            .is_some_and(|p| !p.starts_with('/'))
+        {
+            return Err(bad("site.front_controller", "must begin with a slash"));
+        }
+        if self
+            .site
+            .index
+            .iter()
+            .any(|name| name.is_empty() || name.contains('/'))
+        {
+            return Err(bad("site.index", "holds names, not paths"));
+        }
+        for host in &self.site.hosts {
+            super::path::Host::parse(host)
+                .map_err(|_| bad("site.hosts", &format!("`{host}` is no host name")))?;
+        }
+        for (name, value) in self.site.headers.values().flatten() {
+            let name_ok = hyper::header::HeaderName::from_bytes(name.as_bytes());
+            if name_ok.is_err() || hyper::header::HeaderValue::from_str(value).is_err() {
+                return Err(bad(
+                    "site.headers",
+                    &format!("`{name}: {value}` is no header"),
+                ));
+            }
+        }
+        for (extension, kind) in &self.site.types {
+            let media = hyper::header::HeaderValue::from_str(kind).is_ok() && kind.contains('/');
+            if !media || super::types::is_never_static(extension.as_bytes()) {
+                return Err(bad(
+                    "site.types",
+                    &format!("`{extension} = {kind}` is not allowed"),
+                ));
+            }
+        }
+        if self
+            .site
+            .errors
+            .keys()
+            .any(|s| s.parse::<u16>().is_ok_and(|s| !(400..600).contains(&s)))
+        {
+            return Err(bad("site.errors", "holds status codes from 400 to 599"));
+        }
+        if self.warmup.urls.iter().any(|url| !url.starts_with('/')) {
+            return Err(bad("warmup.urls", "must begin with a slash"));
+        }
+        if self
+            .php
+            .iter()
+            .any(|(k, v)| k.contains(['=', '\n']) || v.to_string().contains('\n'))
+        {
+            return Err(bad("php", "a line of php.ini cannot hold a line break"));
+        }
+        Ok(())
+    }
+
+    /// What is served when nobody wrote a manifest: WordPress, a PHP site with a front controller, or plain files.
+    pub(crate) fn detect(image: &Image) -> Manifest {
+        let has = |path: &str| image.lookup(path.as_bytes()).is_some();
+        let text = if has("wp-includes/version.php") {
+            WORDPRESS
+        } else if has("index.php") {
+            PHP
+        } else {
+            FILES
+        };
+        Manifest::parse(text).expect("the built-in manifests are tested")
+    }
+
+    /// The arguments of the program, its name first.
+    pub(crate) fn arguments(&self, entry: &str) -> Vec<String> {
+        let mut arguments = vec![entry.to_owned()];
+        match &self.program.args {
+            Some(given) => arguments.extend(given.iter().cloned()),
+            None => {
+                arguments.push("--web".to_owned());
+                for (name, value) in &self.php {
+                    arguments.extend(["-d".to_owned(), format!("{name}={value}")]);
+                }
+            }
+        }
+        arguments
+    }
+}
+
+/// Stock WordPress: its front controller, and the scripts beside it. What is no page of the site is not run.
+const WORDPRESS: &str = r#"
+schema = 1
+[program]
+env = { DISABLE_WP_CRON = "1" }
+[site]
+front_controller = "/index.php"
+deny = ["/wp-config.php", "/wp-config-sample.php", "/wp-content/database/**", "/wp-content/uploads/**/*.php",
+        "/wp-content/debug.log", "/xmlrpc.php", "*.sqlite"]
+php = ["/index.php", "/wp-*.php", "/wp-admin/**/*.php", "/wp-includes/js/tinymce/*.php"]
+[site.headers]
+"/wp-content/**" = { cache-control = "public, max-age=86400" }
+"/wp-includes/**" = { cache-control = "public, max-age=86400" }
+[warmup]
+urls = ["/", "/?p=1", "/feed/"]
+"#;
+
+/// PHP with an `index.php`.
+const PHP: &str = r#"
+schema = 1
+[site]
+front_controller = "/index.php"
+deny = ["/vendor/**", "*.sqlite", "*.db", "*.sql", "*.log", "/composer.*"]
+[warmup]
+urls = ["/"]
+"#;
+
+/// Only files.
+const FILES: &str = r#"
+schema = 1
+[site]
+index = ["index.html", "index.htm"]
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn built_in_manifests_are_good() {
+        for text in [WORDPRESS, PHP, FILES] {
+            Manifest::parse(text).unwrap();
+        }
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_with_their_line() {
+        let error = Manifest::parse("schema = 1\n[site]\nroot = \"/\"\ndenny = []\n").unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains("line 4") && text.contains("denny"), "{text}");
+        for text in [
+            "schema = 1\nextra = 1",
+            "schema = 2",
+            "",
+            "schema = 1\n[limits]\nwall = \"1d\"",
+        ] {
+            assert!(Manifest::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn values_out_of_range_are_refused() {
+        for line in [
+            "site.root = \"site\"",
+            "site.front_controller = \"index.php\"",
+            "site.index = [\"a/b\"]",
+            "site.hosts = [\"a b\"]",
+            "site.headers.\"/**\".x = \"a\\nb\"",
+            "site.types.php = \"text/plain\"",
+            "site.errors.200 = \"/x\"",
+            "warmup.urls = [\"x\"]",
+            "site.deny = [\"a/b\"]",
+        ] {
+            let text = format!("schema = 1\n{line}\n");
+            assert!(Manifest::parse(&text).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn php_settings_become_options() {
+        let text = "schema = 1\n[php]\nmemory_limit = \"64M\"\ndisplay_errors = false\n";
+        let manifest = Manifest::parse(text).unwrap();
+        let expected = [
+            "php",
+            "--web",
+            "-d",
+            "display_errors=0",
+            "-d",
+            "memory_limit=64M",
+        ];
+        assert_eq!(manifest.arguments("php"), expected);
+    }
+}

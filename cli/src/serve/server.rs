@@ -1,0 +1,311 @@
+//! The front process: listeners, connections, virtual hosts, and an orderly end.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::{Semaphore, watch};
+
+use super::admin;
+use super::listener::{Connection, Listener};
+use super::log::{Level, Log};
+use super::metrics::{Metrics, Now};
+use super::options::{Ceilings, HttpOptions, Options};
+use super::path::Host;
+use super::request;
+use super::site::{Site, Slot};
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) http: HttpOptions,
+    pub(crate) queue_timeout: Duration,
+    pub(crate) log: Arc<Log>,
+    pub(crate) metrics: Metrics,
+    slots: Vec<Slot>,
+    /// Host names from the command line; those of manifests are asked afterwards.
+    hosts: HashMap<String, usize>,
+    seed: RandomState,
+    requests: AtomicU64,
+    /// True when the server is about to end.
+    draining: watch::Sender<bool>,
+}
+
+/// Counts a request while it lives.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Server>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.metrics.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Server {
+    /// Loads every image and starts every worker.
+    async fn open(
+        options: &Options,
+        ceilings: &Arc<Ceilings>,
+        log: &Arc<Log>,
+    ) -> anyhow::Result<Arc<Server>> {
+        let mut slots: Vec<Slot> = Vec::new();
+        let mut hosts = HashMap::new();
+        let named = options.hosts.iter().map(|(_, path)| path);
+        for path in options.images.iter().chain(named) {
+            if !slots.iter().any(|slot| slot.path() == path) {
+                slots.push(Slot::open(path, ceilings, log).await?);
+            }
+        }
+        if slots.is_empty() {
+            bail!("no image to serve");
+        }
+        for (name, path) in &options.hosts {
+            let host = Host::parse(name).with_context(|| format!("--host {name}"))?;
+            let slot = slots
+                .iter()
+                .position(|slot| slot.path() == path)
+                .expect("opened above");
+            if hosts
+                .insert(host.name().to_owned(), slot)
+                .is_some_and(|other| other != slot)
+            {
+                bail!("--host {name} is given for two images");
+            }
+        }
+        Ok(Arc::new(Server {
+            http: options.http,
+            queue_timeout: ceilings.queue_timeout,
+            log: Arc::clone(log),
+            metrics: Metrics::default(),
+            slots,
+            hosts,
+            seed: RandomState::new(),
+            requests: AtomicU64::new(0),
+            draining: watch::Sender::new(false),
+        }))
+    }
+
+    /// Counts a request in.
+    pub(crate) fn enter(self: &Arc<Server>) -> InFlight {
+        self.metrics.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// A name for a request that came without one.
+    pub(crate) fn new_request_id(&self) -> String {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.seed.hash_one(number))
+    }
+
+    /// The site for a host: by the command line, by the manifests, or the only one, when neither names any host.
+    pub(crate) fn site(&self, host: Option<&Host>) -> Option<Arc<Site>> {
+        let sites = || self.slots.iter().map(Slot::site);
+        let Some(host) = host else {
+            return sites().next();
+        };
+        if let Some(&slot) = self.hosts.get(host.name()) {
+            return Some(self.slots[slot].site());
+        }
+        let wished = |site: &Arc<Site>| {
+            let mut names = site
+                .manifest
+                .site
+                .hosts
+                .iter()
+                .filter_map(|name| Host::parse(name).ok());
+            names.any(|name| name.name() == host.name())
+        };
+        if let Some(site) = sites().find(wished) {
+            return Some(site);
+        }
+        let only = self.slots.len() == 1 && self.hosts.is_empty();
+        sites()
+            .next()
+            .filter(|site| only && site.manifest.site.hosts.is_empty())
+    }
+
+    /// Whether every site can answer.
+    pub(crate) fn is_ready(&self) -> bool {
+        !*self.draining.borrow()
+            && self
+                .slots
+                .iter()
+                .all(|s| s.site().link.as_ref().is_none_or(|l| l.is_up()))
+    }
+
+    /// What each site is doing.
+    pub(crate) fn now(&self) -> Vec<(String, Now)> {
+        let now = |slot: &Slot| {
+            let site = slot.site();
+            let now = Now {
+                queued: site.gate.waiting(),
+                worker_up: site.link.as_ref().is_none_or(|link| link.is_up()),
+                restarts: site.link.as_ref().map_or(0, |link| link.restarts()),
+                swaps: slot.swaps(),
+            };
+            (slot.name.clone(), now)
+        };
+        self.slots.iter().map(now).collect()
+    }
+}
+
+/// Serves until a signal says stop, then lets what runs end.
+pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
+    // Taken before anything else, so that a signal during the start is not lost.
+    let mut stop = Stop::new()?;
+    let ceilings = Arc::new(options.ceilings.clone());
+    let server = tokio::select! {
+        server = Server::open(&options, &ceilings, &log) => server?,
+        name = stop.wait() => {
+            log.event(Level::Info, "", "stopped while starting", &[("signal", name.to_owned())]);
+            return Ok(());
+        }
+    };
+    let places = Arc::new(Semaphore::new(options.http.connections));
+    for address in &options.listen {
+        let listener = Listener::bind(address)
+            .await
+            .with_context(|| format!("listen on {address}"))?;
+        log.event(
+            Level::Info,
+            "",
+            &format!("listening on {}", listener.address()),
+            &[],
+        );
+        tokio::spawn(accept(Arc::clone(&server), listener, Arc::clone(&places)));
+    }
+    if let Some(address) = &options.admin {
+        let listener = Listener::bind(address)
+            .await
+            .with_context(|| format!("admin on {address}"))?;
+        log.event(
+            Level::Info,
+            "",
+            &format!("admin on {}", listener.address()),
+            &[],
+        );
+        tokio::spawn(admin::serve(Arc::clone(&server), listener));
+    }
+    if let Some(every) = options.watch {
+        tokio::spawn(watch_images(Arc::clone(&server), ceilings, every));
+    }
+    let name = stop.wait().await;
+    log.event(Level::Info, "", "draining", &[("signal", name.to_owned())]);
+    server.draining.send_replace(true);
+    let all = u32::try_from(options.http.connections)?;
+    tokio::select! {
+        _ = places.acquire_many(all) => log.event(Level::Info, "", "stopped", &[]),
+        () = tokio::time::sleep(options.grace) => {
+            let left = server.metrics.in_flight.load(Ordering::Relaxed).to_string();
+            log.event(Level::Warn, "", "stopped before all requests had ended", &[("left", left)]);
+        }
+        name = stop.wait() => log.event(Level::Warn, "", "stopped at once", &[("signal", name.to_owned())]),
+    }
+    Ok(())
+}
+
+async fn watch_images(server: Arc<Server>, ceilings: Arc<Ceilings>, every: Duration) {
+    loop {
+        tokio::time::sleep(every).await;
+        for slot in &server.slots {
+            slot.refresh(&ceilings, &server.log).await;
+        }
+    }
+}
+
+/// Takes connections while there are places, until the server drains.
+async fn accept(server: Arc<Server>, listener: Listener, places: Arc<Semaphore>) {
+    let mut draining = server.draining.subscribe();
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
+        let accepted = tokio::select! {
+            accepted = listener.accept(server.http.write_timeout) => accepted,
+            () = drained(&mut draining) => return,
+        };
+        match accepted {
+            Ok(connection) => {
+                let server = Arc::clone(&server);
+                tokio::spawn(async move {
+                    converse(server, connection).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely: others must end before more can come.
+                server
+                    .log
+                    .event(Level::Warn, "", &format!("accept: {error}"), &[]);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// Waits until the server drains.
+async fn drained(draining: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the server, which the caller holds.
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// One connection, request after request.
+async fn converse(server: Arc<Server>, connection: Connection) {
+    server.metrics.connections.fetch_add(1, Ordering::Relaxed);
+    let peers = Arc::new(connection.peers);
+    let mut draining = server.draining.subscribe();
+    let service = {
+        let server = Arc::clone(&server);
+        service_fn(move |request| {
+            let (server, peers) = (Arc::clone(&server), Arc::clone(&peers));
+            async move { Ok::<_, Infallible>(request::answer(server, peers, request).await) }
+        })
+    };
+    let conversation = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(server.http.header_timeout)
+        .max_headers(128)
+        .max_header_size(server.http.header_bytes)
+        .pipeline_flush(true)
+        .serve_connection(TokioIo::new(connection.stream), service);
+    tokio::pin!(conversation);
+    // Errors here are the client's: it went away, was too slow, or spoke something else than HTTP.
+    tokio::select! {
+        _ = conversation.as_mut() => {}
+        () = drained(&mut draining) => {
+            conversation.as_mut().graceful_shutdown();
+            let _ = conversation.await;
+        }
+    }
+    server.metrics.connections.fetch_sub(1, Ordering::Relaxed);
+}
+
+/// The signals that end the server.
+struct Stop {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Stop {
+    fn new() -> std::io::Result<Stop> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Stop {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The worker's second line of defence: what the process may ask of the kernel when the first line, the verifier, has
+//! failed.
+//!
+//! Two steps, both irrevocable. [`before_threads`] runs while there is one thread and no byte of the image has been
+//! looked at: no new privileges, no core dumps, no files but the process's own `/proc` entries, no network, and an
+//! allow-list of system calls. [`before_guests`] runs when the runtime has opened what it needs and takes `open` away
+//! as well, on all threads. A call that is not allowed fails with `EPERM`; `execve` and `ptrace` end the process.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context;
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
+    RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+/// Numbers of x86-64 system calls, from `asm/unistd_64.h`.
+mod number {
+    /// Memory, threads, time, and the descriptors there already are.
+    pub(super) const PLAIN: &[i64] = &[
+        0,   // read
+        1,   // write
+        3,   // close
+        5,   // fstat
+        7,   // poll
+        8,   // lseek
+        11,  // munmap
+        12,  // brk
+        13,  // rt_sigaction
+        14,  // rt_sigprocmask
+        15,  // rt_sigreturn
+        16,  // ioctl: PAGEMAP_SCAN; there is no terminal or device to misuse
+        17,  // pread64
+        18,  // pwrite64
+        19,  // readv
+        20,  // writev
+        24,  // sched_yield
+        25,  // mremap
+        28,  // madvise
+        35,  // nanosleep
+        39,  // getpid
+        44,  // sendto, on the socket to the front
+        45,  // recvfrom
+        60,  // exit
+        72,  // fcntl
+        77,  // ftruncate
+        89,  // readlink, of the seals' /proc entries; landlock has the say
+        131, // sigaltstack
+        158, // arch_prctl: the base of %gs
+        186, // gettid
+        202, // futex
+        204, // sched_getaffinity
+        218, // set_tid_address
+        228, // clock_gettime
+        229, // clock_getres
+        230, // clock_nanosleep
+        231, // exit_group
+        262, // newfstatat; landlock has the say
+        267, // readlinkat
+        271, // ppoll
+        273, // set_robust_list
+        318, // getrandom
+        319, // memfd_create: snapshots are sealed memory files
+        324, // membarrier
+        332, // statx
+        334, // rseq
+        435, // clone3, which another filter answers with ENOSYS
+    ];
+    pub(super) const MMAP: i64 = 9;
+    pub(super) const MPROTECT: i64 = 10;
+    pub(super) const CLONE: i64 = 56;
+    pub(super) const EXECVE: i64 = 59;
+    pub(super) const PTRACE: i64 = 101;
+    pub(super) const PRCTL: i64 = 157;
+    pub(super) const TGKILL: i64 = 234;
+    pub(super) const OPENAT: i64 = 257;
+    pub(super) const PRLIMIT64: i64 = 302;
+    pub(super) const SECCOMP: i64 = 317;
+    pub(super) const EXECVEAT: i64 = 322;
+    pub(super) const CLONE3: i64 = 435;
+}
+
+const PROT_WRITE: u64 = 2;
+const PROT_EXEC: u64 = 4;
+const CLONE_THREAD: u64 = 0x0001_0000;
+const PR_SET_NAME: u64 = 15;
+/// `PR_SET_VMA`, with which glibc and the runtime name their mappings.
+const PR_SET_VMA: u64 = 0x5356_4d41;
+const PR_SET_NO_NEW_PRIVS: u64 = 38;
+const EPERM: u32 = 1;
+const ENOSYS: u32 = 38;
+
+/// The first step; call it while the process has one thread.
+pub(super) fn before_threads() -> anyhow::Result<()> {
+    // A core dump of a worker would hold every visitor's requests.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    setrlimit(Resource::Core, none).context("setrlimit(RLIMIT_CORE)")?;
+    confine_files()?;
+    let fatal = [number::EXECVE, number::EXECVEAT, number::PTRACE];
+    let absent = [number::CLONE3];
+    for program in [
+        exception(&fatal, SeccompAction::KillProcess)?,
+        // Its flags lie in memory, where no filter sees them; glibc then uses clone, whose flags are looked at.
+        exception(&absent, SeccompAction::Errno(ENOSYS))?,
+        filter(true)?,
+    ] {
+        seccompiler::apply_filter(&program).context("seccomp")?;
+    }
+    Ok(())
+}
+
+/// The second step: no guest has run yet, and from here on nothing can be opened.
+pub(super) fn before_guests() -> anyhow::Result<()> {
+    let program = filter(false)?;
+    seccompiler::apply_filter_all_threads(&program).context("seccomp on all threads")
+}
+
+/// Files: only this process's own entries in `/proc`, and the limit on mappings. Network: none.
+fn confine_files() -> anyhow::Result<()> {
+    let abi = ABI::V5;
+    let own = PathBeneath::new(PathFd::new("/proc/self")?, AccessFs::ReadFile);
+    let mappings = PathBeneath::new(
+        PathFd::new("/proc/sys/vm/max_map_count")?,
+        AccessFs::ReadFile,
+    );
+    let status = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_all(abi))?
+        .handle_access(AccessNet::from_all(abi))?
+        .create()?
+        .add_rule(own)?
+        .add_rule(mappings)?
+        .restrict_self()
+        .context("landlock")?;
+    if status.ruleset == RulesetStatus::NotEnforced {
+        eprintln!("worker: this kernel has no landlock; only seccomp keeps files out of reach");
+    }
+    Ok(())
+}
+
+/// A filter that has something to say about a few calls only.
+fn exception(numbers: &[i64], action: SeccompAction) -> anyhow::Result<BpfProgram> {
+    let rules = numbers.iter().map(|&number| (number, Vec::new())).collect();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, TargetArch::x86_64)?;
+    Ok(filter.try_into()?)
+}
+
+/// The allow-list, with or without `openat`.
+fn filter(may_open: bool) -> anyhow::Result<BpfProgram> {
+    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
+        number::PLAIN.iter().map(|&n| (n, Vec::new())).collect();
+    let masked = |argument: u8, mask: u64, value: u64| {
+        let operator = SeccompCmpOp::MaskedEq(mask);
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)
+    };
+    let equal = |argument: u8, value: u64| {
+        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
+    };
+    let any_of = |conditions: Vec<SeccompCondition>| -> anyhow::Result<Vec<SeccompRule>> {
+        conditions
+            .into_iter()
+            .map(|c| Ok(SeccompRule::new(vec![c])?))
+            .collect()
+    };
+    // Memory is writable or executable, never both, and no mapping becomes executable later.
+    rules.insert(
+        number::MMAP,
+        any_of(vec![
+            masked(2, PROT_EXEC, 0)?,
+            masked(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)?,
+        ])?,
+    );
+    rules.insert(
+        number::MPROTECT,
+        any_of(vec![
+            masked(2, PROT_EXEC, 0)?,
+            masked(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)?,
+        ])?,
+    );
+    // Threads, not processes.
+    rules.insert(
+        number::CLONE,
+        any_of(vec![masked(0, CLONE_THREAD, CLONE_THREAD)?])?,
+    );
+    rules.insert(
+        number::PRCTL,
+        any_of(vec![equal(0, PR_SET_NAME)?, equal(0, PR_SET_VMA)?])?,
+    );
+    // Only signals to threads of this process.
+    let own = u64::try_from(rustix::process::getpid().as_raw_nonzero().get())?;
+    rules.insert(number::TGKILL, any_of(vec![equal(0, own)?])?);
+    // Limits may be read, not set.
+    rules.insert(number::PRLIMIT64, any_of(vec![equal(2, 0)?])?);
+    if may_open {
+        rules.insert(number::OPENAT, Vec::new());
+        // The second step installs one more filter.
+        rules.insert(number::SECCOMP, Vec::new());
+        rules
+            .entry(number::PRCTL)
+            .or_default()
+            .extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
+    }
+    let allowed = SeccompFilter::new(
+        rules,
+        SeccompAction::Errno(EPERM),
+        SeccompAction::Allow,
+        TargetArch::x86_64,
+    )?;
+    Ok(allowed.try_into()?)
+}

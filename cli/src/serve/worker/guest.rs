@@ -1,0 +1,267 @@
+//! Guests of the sandbox behind the worker's loop: a warmed snapshot, and a clone of it for every request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use imagefs::Image;
+use sandbox::{
+    Config, Finished, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox, Snapshot,
+};
+
+use super::backend::{Asked, Backend, Cancel};
+use super::image_tree::ImageTree;
+use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
+
+/// Tells the guest that nobody will ask this instance again, so that it need not tidy up.
+const LAST_REQUEST: &[u8] = b"ZAPP_LAST_REQUEST";
+
+/// Guests ready for requests.
+#[derive(Debug)]
+pub(super) struct Guests {
+    start: Start,
+}
+
+#[derive(Debug)]
+enum Start {
+    /// Every request gets a clone of a guest that waits in `accept`.
+    Warm(Snapshot),
+    /// Every request gets a guest that starts at its entry.
+    Cold {
+        snapshot: Snapshot,
+        arguments: Vec<String>,
+        environment: Vec<String>,
+    },
+}
+
+impl Guests {
+    /// Loads the program, verifies it, and warms it up. `confine` is called before the first guest instruction runs.
+    pub(super) fn start(
+        image: &Image,
+        setup: &Setup,
+        confine: impl FnOnce() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Guests> {
+        let ino = image
+            .resolve(image.root(), setup.entry.as_bytes(), true)
+            .map_err(|e| anyhow!("program {}: {e}", setup.entry))?;
+        let elf = image
+            .bytes(ino)
+            .with_context(|| format!("program {}", setup.entry))?;
+        let sandbox = Sandbox::new(Config {
+            memory_budget_bytes: budget(setup),
+            ..Config::default()
+        })?;
+        confine()?;
+        let program = sandbox
+            .load(&elf)
+            .with_context(|| format!("program {}", setup.entry))?;
+        drop(elf);
+        let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image)));
+        let cold = sandbox.start(&program, &limits(&setup.limits), &mounts)?;
+        if !setup.snapshot {
+            let (arguments, environment) = (setup.arguments.clone(), setup.environment.clone());
+            return Ok(Guests {
+                start: Start::Cold {
+                    snapshot: cold,
+                    arguments,
+                    environment,
+                },
+            });
+        }
+        // Guests run on threads of their own: the runtime blocks signals there.
+        let warm = std::thread::scope(|scope| {
+            let warming = std::thread::Builder::new()
+                .name("warm-up".to_owned())
+                .stack_size(1 << 20);
+            let running = warming.spawn_scoped(scope, || warm(&cold, setup))?;
+            running.join().map_err(|_| anyhow!("warming up panicked"))?
+        })?;
+        Ok(Guests {
+            start: Start::Warm(warm),
+        })
+    }
+}
+
+/// What all instances at once may use, and one more that is being warmed.
+fn budget(setup: &Setup) -> u64 {
+    let limits = &setup.limits;
+    let each = limits
+        .memory_bytes
+        .saturating_add(limits.scratch_bytes)
+        .saturating_add(64 << 20);
+    each.saturating_mul(u64::from(setup.concurrency) + 1)
+}
+
+fn limits(limits: &Limits) -> sandbox::Limits {
+    sandbox::Limits {
+        wall: Some(Duration::from_millis(limits.wall_ms)),
+        cpu: Some(Duration::from_millis(limits.cpu_ms)),
+        memory_bytes: limits.memory_bytes,
+        output_bytes: limits.output_bytes,
+        scratch_bytes: limits.scratch_bytes,
+        files: limits.files,
+        ..sandbox::Limits::default()
+    }
+}
+
+/// Runs the program to `accept`, answers the warm-up requests, each from a snapshot after the one before, and freezes.
+fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
+    let builder = Instance::builder(cold).args(setup.arguments.iter().map(String::as_str));
+    let builder = setup
+        .environment
+        .iter()
+        .fold(builder, |b, variable| b.env(variable.as_str()));
+    let waiting = match builder.build()?.run_to_accept() {
+        Ok(waiting) => waiting,
+        Err(ended) => bail!(
+            "the program ended before it accepted a request: {}",
+            describe(&ended)
+        ),
+    };
+    let mut snapshot = waiting.freeze(true)?;
+    drop(waiting.finish());
+    for variables in &setup.warmup {
+        let request = Request {
+            variables: variables.clone(),
+        };
+        let uri = variables
+            .iter()
+            .find(|(name, _)| name == b"REQUEST_URI")
+            .map(|(_, uri)| uri.as_slice());
+        let uri = imagefs::printable(uri.unwrap_or_default());
+        match Instance::builder(&snapshot)
+            .request(request)
+            .build()?
+            .run_to_accept()
+        {
+            Ok(waiting) => {
+                snapshot = waiting
+                    .freeze(true)
+                    .with_context(|| format!("after warm-up request {uri}"))?;
+                drop(waiting.finish());
+            }
+            Err(ended) => eprintln!("warm-up request {uri} failed: {}", describe(&ended)),
+        }
+    }
+    // One more, to learn which pages a request writes; it is the first of the list and nobody's in particular.
+    if let Some(variables) = setup.warmup.first() {
+        let request = Request {
+            variables: last(variables.clone()),
+        };
+        drop(
+            Instance::builder(&snapshot)
+                .request(request)
+                .build()?
+                .run_warming(),
+        );
+    }
+    Ok(snapshot)
+}
+
+/// How a guest ended and the end of what it said, for people.
+fn describe(ended: &Finished) -> String {
+    let from = ended.stderr.len().saturating_sub(2000);
+    let said = imagefs::printable(&ended.stderr[from..]);
+    format!("{:?} {said}", ended.report.outcome)
+}
+
+fn last(mut variables: Pairs) -> Pairs {
+    variables.push((LAST_REQUEST.to_vec(), b"1".to_vec()));
+    variables
+}
+
+impl Backend for Guests {
+    fn answer(&self, asked: Asked, started: &dyn Fn(Cancel)) -> Answer {
+        let (builder, variables) = match &self.start {
+            Start::Warm(snapshot) => (Instance::builder(snapshot), last(asked.variables)),
+            Start::Cold {
+                snapshot,
+                arguments,
+                environment,
+            } => {
+                let builder =
+                    Instance::builder(snapshot).args(arguments.iter().map(String::as_str));
+                let builder = environment
+                    .iter()
+                    .fold(builder, |b, variable| b.env(variable.as_str()));
+                (builder, last(asked.variables))
+            }
+        };
+        let built = builder
+            .request(Request { variables })
+            .stdin(Input::Bytes(asked.body))
+            .build();
+        let instance = match built {
+            Ok(instance) => instance,
+            Err(sandbox::Error::Busy { .. }) => return Answer::ended(Ending::Busy),
+            Err(error) => {
+                eprintln!("worker: no instance: {error}");
+                return Answer::ended(Ending::HostBug);
+            }
+        };
+        let canceller = instance.canceller();
+        started(Box::new(move || canceller.cancel()));
+        answer(instance.run())
+    }
+}
+
+/// What the front is told about a finished instance.
+fn answer(finished: Finished) -> Answer {
+    let Finished {
+        report,
+        response,
+        stdout,
+        stderr,
+        ..
+    } = finished;
+    let usage = &report.usage;
+    let cost = Cost {
+        wall_ns: usage.wall_ns,
+        cpu_ns: usage.cpu_ns,
+        traps: usage.traps,
+        private_bytes: usage.private_bytes,
+        output_bytes: usage.output_bytes,
+        scratch_bytes: usage.scratch_bytes,
+        discarded_bytes: usage.discarded_bytes,
+        files_opened: usage.files_opened,
+    };
+    let ending = match (&report.outcome, &response) {
+        (Outcome::Exited { .. } | Outcome::Idle, Some(_)) => Ending::Answered,
+        (Outcome::Exited { .. } | Outcome::Idle, None) => Ending::NoAnswer,
+        (Outcome::Limit { limit }, _) => match limit {
+            LimitKind::Wall => Ending::Wall,
+            LimitKind::Cpu => Ending::Cpu,
+            LimitKind::Output => Ending::Output,
+            LimitKind::Stack => Ending::Stack,
+            _ => Ending::Traps,
+        },
+        (Outcome::Cancelled, _) => Ending::Cancelled,
+        (Outcome::Misuse { .. }, _) => Ending::Misuse,
+        (Outcome::HostBug { what }, _) => {
+            eprintln!("worker: host bug: {what}");
+            Ending::HostBug
+        }
+        _ => Ending::Fault,
+    };
+    let Some(response) = response.filter(|_| ending == Ending::Answered) else {
+        return Answer {
+            cost,
+            stderr,
+            ..Answer::ended(ending)
+        };
+    };
+    let headers = response
+        .headers
+        .into_iter()
+        .map(|(name, value)| (name.into_bytes(), value))
+        .collect();
+    Answer {
+        ending,
+        status: response.status,
+        dropped: response.dropped,
+        cost,
+        headers,
+        stderr,
+        body: stdout.into(),
+    }
+}
