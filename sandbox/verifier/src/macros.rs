@@ -39,7 +39,11 @@ pub(crate) fn nop(bytes: &[u8]) -> Option<usize> {
         &[0x66, 0x2E, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],
         &[0x66, 0x66, 0x2E, 0x0F, 0x1F, 0x84, 0, 0, 0, 0, 0],
     ];
-    if !matches!(bytes.first()?, 0x90 | 0x66 | 0x0F) {
+    // What most instructions fail at once; the list decides.
+    if !matches!(
+        bytes,
+        [0x90, ..] | [0x0F, 0x1F, ..] | [0x66, 0x90 | 0x0F | 0x2E | 0x66, ..]
+    ) {
         return None;
     }
     NOPS.iter()

@@ -26,7 +26,8 @@ pub(super) const EXIT: u64 = 0x3D8_0000_2000;
 pub(super) type State = libc::user_regs_struct;
 
 /// Data that sequences like to point at, filled with random bytes and never reset.
-const DATA: u64 = BASE_ADDRESS + 0x3_0000;
+const DATA_OFFSET: u64 = 0x200_0000;
+const DATA: u64 = BASE_ADDRESS + DATA_OFFSET;
 const DATA_LEN: u64 = 0x1_0000;
 
 /// Sequences after which the memory that they touched is given back.
@@ -99,13 +100,19 @@ pub(super) struct Engine {
     text: Shared,
     stack: Shared,
     proto: State,
+    /// The only bundle that is not int3.
+    lone: Option<usize>,
     tidied: u64,
 }
 
 impl Engine {
     /// Forks the child and strips it; nothing if tracing is not allowed here.
-    pub(super) fn start() -> Option<Engine> {
-        let text = Shared::new(PAGE);
+    pub(super) fn start(text_len: usize) -> Option<Engine> {
+        assert!(
+            (text_len as u64) < DATA_OFFSET / 2,
+            "the text would meet the data"
+        );
+        let text = Shared::new(text_len);
         let mut table = Shared::new(PAGE);
         table.write(0, &GATE.to_le_bytes());
         let stack = Shared::new(usize::try_from(STACK_LEN).expect("small"));
@@ -114,13 +121,14 @@ impl Engine {
         assert!(child >= 0, "fork failed");
         if child == 0 {
             // SAFETY: as above.
-            unsafe { become_guest(text.fd, table.fd, stack.fd) }
+            unsafe { become_guest(&text, table.fd, stack.fd) }
         }
         let mut engine = Engine {
             child,
             text,
             stack,
             proto: zeroed_state(),
+            lone: None,
             tidied: 0,
         };
         let Ok(Stop::Fault {
@@ -149,15 +157,20 @@ impl Engine {
         }
     }
 
-    /// Puts a page of code where the child executes it.
+    /// Puts code where the child executes it.
     pub(super) fn load(&mut self, text: &[u8]) {
         self.text.write(0, text);
+        self.lone = None;
     }
 
-    /// Fills the page with int3 but for one bundle of `text`.
+    /// Fills the text with int3 but for one bundle of `text`.
     pub(super) fn load_bundle(&mut self, text: &[u8], offset: usize) {
-        self.text.write(0, &[0xCC; PAGE]);
+        match self.lone {
+            Some(last) => self.text.write(last, &[0xCC; 32]),
+            None => self.text.write(0, &vec![0xCC; self.text.len]),
+        }
         self.text.write(offset, &text[offset..offset + 32]);
+        self.lone = Some(offset);
     }
 
     /// Unmaps everything but the slot and the return stack.
@@ -214,6 +227,7 @@ impl Engine {
     /// Makes the child do one system call, by two bytes put in its text for the moment.
     fn call(&mut self, number: libc::c_long, arguments: [u64; 4]) -> u64 {
         self.text.write(0, &[0x0F, 0x05, 0xCC]);
+        self.lone = None;
         let mut state = self.proto;
         state.rip = BASE_ADDRESS + u64::from(BASE);
         state.rax = u64::try_from(number).expect("positive");
@@ -271,6 +285,7 @@ impl Engine {
     /// Registers to start the sequence at `offset` with: pointers into the slot, out of it, to the
     /// return stack, and numbers.
     pub(super) fn random_state(&mut self, random: &mut Random, offset: usize) -> State {
+        let len = self.text.len;
         let mut value = || -> u64 {
             let any = random.number();
             match random.below(10) {
@@ -281,8 +296,8 @@ impl Engine {
                 4 => STACK + any % STACK_LEN,
                 5 => 0xFFFF_FF00 | any & 0xFF,
                 6 => (any & 0xF).wrapping_neg(),
-                7 => u64::from(BASE) + any % PAGE as u64,
-                _ => 0x3_0000 + any % (DATA_LEN - 64),
+                7 => u64::from(BASE) + any % len as u64,
+                _ => DATA_OFFSET + any % (DATA_LEN - 64),
             }
         };
         let mut state = self.proto;
@@ -319,7 +334,7 @@ impl Engine {
             _ => words - 1 - random.below(32),
         };
         for word in first..words {
-            let bundle = random.below(PAGE / 32) as u64 * 32;
+            let bundle = random.below(len / 32) as u64 * 32;
             let entry = if random.below(4) == 0 || word == words - 1 {
                 EXIT
             } else {
@@ -461,7 +476,7 @@ fn zeroed_state() -> State {
 }
 
 /// In the child: maps the slot and the return stack, asks to be traced, stops. Never returns.
-unsafe fn become_guest(text: i32, table: i32, stack: i32) -> ! {
+unsafe fn become_guest(text: &Shared, table: i32, stack: i32) -> ! {
     let map = |address: u64, len: u64, access: i32, flags: i32, fd: i32| {
         let at = ptr::without_provenance_mut(usize::try_from(address).unwrap_or(0));
         let len = usize::try_from(len).unwrap_or(0);
@@ -490,10 +505,10 @@ unsafe fn become_guest(text: i32, table: i32, stack: i32) -> ! {
     );
     map(
         BASE_ADDRESS + u64::from(BASE),
-        PAGE as u64,
+        text.len as u64,
         r | libc::PROT_EXEC,
         libc::MAP_SHARED,
-        text,
+        text.fd,
     );
     map(STACK, STACK_LEN, rw, libc::MAP_SHARED, stack);
     // SAFETY: plain system calls.

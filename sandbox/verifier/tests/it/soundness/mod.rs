@@ -9,13 +9,14 @@
 //! the claims checked after each. The others run at once, the rest of the page being int3: where
 //! they stop tells where they went. (Single steps cost a virtual machine ten times as much.)
 //!
-//! `VERIFIER_SEQUENCES=n` says how many accepted sequences to run.
+//! `VERIFIER_SEQUENCES=n` says how many accepted sequences to run. `VERIFIER_GUEST=file` takes a
+//! real guest program for single-byte mutations, `VERIFIER_MUTATIONS=n` says how many.
 
 mod engine;
 mod generate;
 mod watch;
 
-use verifier::Policy;
+use verifier::{Policy, Program, verify};
 
 use crate::random::Random;
 use engine::Engine;
@@ -35,7 +36,7 @@ fn accepted_code_stays_in_its_slot() {
     });
     let seed =
         std::env::var("VERIFIER_SEED").map_or(1, |n| n.parse().expect("VERIFIER_SEED is a number"));
-    let Some(mut engine) = Engine::start() else {
+    let Some(mut engine) = Engine::start(generate::PAGE) else {
         println!("skipped: this process may not trace a child");
         return;
     };
@@ -79,4 +80,66 @@ fn accepted_code_stays_in_its_slot() {
         steps > stepped * 3,
         "sequences end too early to show anything"
     );
+}
+
+/// The text of a real guest, or of none in particular.
+fn subject(random: &mut Random) -> Vec<u8> {
+    let Some(file) = std::env::var_os("VERIFIER_GUEST") else {
+        return Generator::new(random).page(random, &Policy::DEFAULT).text;
+    };
+    let file = std::fs::read(file).expect("VERIFIER_GUEST can be read");
+    let program = Program::parse(&file).expect("VERIFIER_GUEST is a guest program");
+    assert_eq!(
+        program.text().address,
+        generate::BASE,
+        "text stands where the engine puts it"
+    );
+    program.text().bytes.to_vec()
+}
+
+#[test]
+fn single_byte_mutations_are_refused_or_confined() {
+    let wanted: u64 = std::env::var("VERIFIER_MUTATIONS").map_or(20_000, |n| {
+        n.parse().expect("VERIFIER_MUTATIONS is a number")
+    });
+    let mut random = Random::new(9);
+    let text = subject(&mut random);
+    verify(&text, generate::BASE, &Policy::DEFAULT, &[]).expect("the subject is accepted");
+    let Some(mut engine) = Engine::start(text.len()) else {
+        println!("skipped: this process may not trace a child");
+        return;
+    };
+    let mut watch = Watch::new(&text);
+    let (mut refused, mut runs) = (0, 0);
+    for mutation in 0..wanted {
+        let at = random.below(text.len());
+        let bundle = at / 32 * 32;
+        let mut mutant = watch.text().to_vec();
+        mutant[at] = mutant[at].wrapping_add(1 + random.byte() % 255);
+        if verify(&mutant, generate::BASE, &Policy::DEFAULT, &[]).is_err() {
+            refused += 1;
+            continue;
+        }
+        watch.replace(bundle, &mutant[bundle..bundle + 32]);
+        for _ in 0..4 {
+            let state = engine.random_state(&mut random, bundle);
+            let end = if watch.ends(bundle) {
+                watch.run_at_once(&mut engine, state, bundle)
+            } else {
+                engine.load(&mutant);
+                watch.run(&mut engine, state, STEPS).1
+            };
+            if let Err(escape) = end {
+                panic!("byte {at:#x} := {:#x}: {escape}", mutant[at]);
+            }
+            runs += 1;
+        }
+        engine.tidy(mutation);
+        watch.replace(bundle, &text[bundle..bundle + 32]);
+    }
+    println!(
+        "{wanted} mutations of {} bytes: {refused} refused, the others confined in {runs} runs",
+        text.len()
+    );
+    assert!(refused > 0 && runs > 0, "mutation shows nothing");
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use iced_x86::{Decoder, DecoderOptions, FlowControl, Instruction, OpKind, Register};
 
 use super::engine::{BASE_ADDRESS, EXIT, Engine, GATE, STACK, STACK_LEN, State, Stop};
-use super::generate::{BASE, PAGE};
+use super::generate::BASE;
 
 /// How a sequence may end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,25 +21,55 @@ pub(super) enum End {
 /// Direction, alignment check, nested task, I/O privilege: none of them is the guest's.
 const HOST_FLAGS: u64 = 1 << 10 | 1 << 18 | 1 << 14 | 3 << 12;
 
-/// What may be executed in a page: each instruction, and for those inside macros the one before.
+/// What may be executed in a text: each instruction, and for those inside macros the one before.
 pub(super) struct Watch {
     text: Vec<u8>,
     before: BTreeMap<usize, Option<usize>>,
 }
 
 impl Watch {
-    /// Reads an accepted page on its own: instruction after instruction, and a macro wherever the
+    /// Reads an accepted text on its own: instruction after instruction, and a macro wherever the
     /// last part of one is found.
     pub(super) fn new(text: &[u8]) -> Watch {
-        let mut before = BTreeMap::new();
+        let mut watch = Watch {
+            text: text.to_vec(),
+            before: BTreeMap::new(),
+        };
+        for offset in (0..text.len()).step_by(32) {
+            watch.read_bundle(offset);
+        }
+        watch
+    }
+
+    /// Puts another bundle at `offset`; nothing crosses its ends, so the rest stays as it is.
+    pub(super) fn replace(&mut self, offset: usize, bundle: &[u8]) {
+        self.text[offset..offset + 32].copy_from_slice(bundle);
+        self.read_bundle(offset);
+    }
+
+    /// The text that is watched.
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
+    }
+
+    fn read_bundle(&mut self, offset: usize) {
+        let inside: Vec<usize> = self
+            .before
+            .range(offset..offset + 32)
+            .map(|(&at, _)| at)
+            .collect();
+        for at in inside {
+            self.before.remove(&at);
+        }
         let mut order = Vec::new();
-        let mut decoder = Decoder::with_ip(64, text, 0, DecoderOptions::NONE);
+        let bundle = &self.text[offset..offset + 32];
+        let mut decoder = Decoder::with_ip(64, bundle, 0, DecoderOptions::NONE);
         while decoder.can_decode() {
-            let position = decoder.position();
+            let position = offset + decoder.position();
             let instruction = decoder.decode();
-            assert!(!instruction.is_invalid(), "an accepted page decodes");
-            before.insert(position, None);
-            order.push((position, instruction));
+            assert!(!instruction.is_invalid(), "an accepted text decodes");
+            self.before.insert(position, None);
+            order.push(position);
             // Parts in front of the last one that belong to the macro.
             let parts = match instruction.flow_control() {
                 FlowControl::IndirectBranch => 2,
@@ -52,12 +82,8 @@ impl Watch {
                 _ => 0,
             };
             for part in order.len() - parts..order.len() {
-                before.insert(order[part].0, Some(order[part - 1].0));
+                self.before.insert(order[part], Some(order[part - 1]));
             }
-        }
-        Watch {
-            text: text.to_vec(),
-            before,
         }
     }
 
@@ -104,7 +130,8 @@ impl Watch {
             let instruction = self.instruction(BASE_ADDRESS + u64::from(BASE) + at as u64);
             let instruction = instruction.expect("an instruction starts there");
             let back = instruction.op0_kind() == OpKind::NearBranch64
-                && text_offset(instruction.near_branch64())
+                && self
+                    .offset(instruction.near_branch64())
                     .is_some_and(|to| to / 32 == offset / 32);
             let anywhere = instruction.flow_control() == FlowControl::IndirectBranch;
             !back && !anywhere && !instruction.has_rep_prefix()
@@ -141,7 +168,7 @@ impl Watch {
         }
         // What calls and returns may leave on the return stack: nothing but return points.
         let after = engine.stack_window();
-        let start = |at: u64| text_offset(at).and_then(|at| self.before.get(&at)) == Some(&None);
+        let start = |at: u64| self.offset(at).and_then(|at| self.before.get(&at)) == Some(&None);
         if before
             .iter()
             .zip(&after)
@@ -155,7 +182,7 @@ impl Watch {
         }
         match signal {
             libc::SIGTRAP if code == libc::SI_KERNEL => {
-                let at = text_offset(new.rip - 1);
+                let at = self.offset(new.rip - 1);
                 let verified = at.and_then(|at| self.before.get(&at)) == Some(&None);
                 let own = at.is_some_and(|at| at / 32 == offset / 32);
                 match (verified, own) {
@@ -180,8 +207,14 @@ impl Watch {
         }
     }
 
+    /// Index into the text of an address, if it is there.
+    fn offset(&self, rip: u64) -> Option<usize> {
+        let offset = usize::try_from(rip.checked_sub(BASE_ADDRESS + u64::from(BASE))?).ok()?;
+        (offset < self.text.len()).then_some(offset)
+    }
+
     fn instruction(&self, rip: u64) -> Option<Instruction> {
-        let at = text_offset(rip)?;
+        let at = self.offset(rip)?;
         self.before.get(&at)?;
         Some(Decoder::with_ip(64, &self.text[at..], rip, DecoderOptions::NONE).decode())
     }
@@ -206,7 +239,7 @@ impl Watch {
             -8 => {
                 let back = old.rip + instruction.len() as u64;
                 let pushed = engine.stack_word(new.rsp);
-                let known = text_offset(back).and_then(|at| self.before.get(&at)) == Some(&None);
+                let known = self.offset(back).and_then(|at| self.before.get(&at)) == Some(&None);
                 if pushed != back || !known {
                     return escape("the return stack holds what no call put there");
                 }
@@ -225,12 +258,12 @@ impl Watch {
         if new.rip == EXIT {
             return Ok(Some(End::Exit));
         }
-        match text_offset(new.rip) {
+        match self.offset(new.rip) {
             Some(at) => match self.before.get(&at) {
                 Some(None) => Ok(None),
                 // A string operation repeats itself; otherwise a macro is entered from its start.
                 Some(Some(before))
-                    if text_offset(old.rip) == Some(*before) || old.rip == new.rip =>
+                    if self.offset(old.rip) == Some(*before) || old.rip == new.rip =>
                 {
                     Ok(None)
                 }
@@ -258,7 +291,7 @@ impl Watch {
                 escape("executed outside the text")
             };
         };
-        let bytes = &self.text[text_offset(old.rip).expect("in the text")..][..instruction.len()];
+        let bytes = &self.text[self.offset(old.rip).expect("in the text")..][..instruction.len()];
         match signal {
             libc::SIGTRAP if bytes == [0xCC] => Ok(End::Fault),
             libc::SIGILL if bytes == [0x0F, 0x0B] => Ok(End::Fault),
@@ -345,12 +378,6 @@ fn effective(instruction: &Instruction, state: &State) -> Option<u64> {
 
 fn in_slot(address: u64) -> bool {
     (BASE_ADDRESS..BASE_ADDRESS + (1 << 32)).contains(&address)
-}
-
-/// Index into the page of an address in the text.
-fn text_offset(rip: u64) -> Option<usize> {
-    let offset = usize::try_from(rip.checked_sub(BASE_ADDRESS + u64::from(BASE))?).ok()?;
-    (offset < PAGE).then_some(offset)
 }
 
 fn word_index(rsp: u64) -> usize {
