@@ -25,7 +25,6 @@ pub(crate) fn home(hash: u64, slots: usize) -> usize {
 }
 
 /// What a slot keeps of a hash.
-#[expect(clippy::cast_possible_truncation, reason = "the high half of a u64")]
 pub(crate) fn tag(hash: u64) -> u32 {
     (hash >> 32) as u32
 }

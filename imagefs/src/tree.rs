@@ -80,6 +80,9 @@ pub struct DiskFile {
     pub sparse: bool,
 }
 
+/// Called for each name of a tree with its full path.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], NodeId, &Node) -> Result<(), Error>;
+
 /// What a node is.
 #[derive(Clone, Debug)]
 pub enum Node {
@@ -261,10 +264,7 @@ impl Tree {
     ///
     /// # Errors
     /// The first error of `visit`; a path longer than the format allows.
-    pub fn walk(
-        &self,
-        visit: &mut dyn FnMut(&[u8], NodeId, &Node) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    pub fn walk(&self, visit: Visit<'_>) -> Result<(), Error> {
         let mut path = Vec::new();
         let mut stack = vec![self.entries(0)];
         let mut lengths = vec![0];

@@ -163,7 +163,7 @@ mod tests {
             b"644\0 644",
             b"0x1ff\0\0\0",
             b"12 34\0\0\0",
-            b"\0000644\0",
+            b"\x00000644\x00",
         ] {
             assert_eq!(number(field), None, "{}", field.escape_ascii());
         }

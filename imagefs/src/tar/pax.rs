@@ -249,7 +249,7 @@ mod tests {
     fn damaged_records_are_refused() {
         for body in [
             &b"x"[..],
-            b"5 a=\n",
+            b"4 a=\n",
             b"7 a=b\n",
             b"6 a=bX",
             b"99999999999999999999 a=b\n",

@@ -64,9 +64,10 @@ fn find(work: &Work<'_>, tree: &Tree) -> Result<Vec<Database>, Error> {
                 let mut head = [0; sqlite::HEADER_LEN];
                 // A file that begins with a hole has no magic.
                 let head_end = sqlite::HEADER_LEN as u64;
-                let begins_with_data = opened
-                    .data_ranges()?
-                    .is_none_or(|data| data.first().is_some_and(|r| r.start == 0 && r.end >= head_end));
+                let begins_with_data = opened.data_ranges()?.is_none_or(|data| {
+                    data.first()
+                        .is_some_and(|r| r.start == 0 && r.end >= head_end)
+                });
                 if begins_with_data {
                     opened.read_exact_at(&mut head, 0)?;
                 }

@@ -62,9 +62,7 @@ pub(super) fn write(
         for (job, encoded) in batch.iter().zip(encoded) {
             // Only the first block of a raw file and whatever follows the last one begin on a page.
             let after_raw = matches!(job, Job::Raw { on_page: true, .. })
-                || (blocks.len() > 0
-                    && ends_raw(layout, blocks.len() - 1)
-                    && !same_file(layout, blocks.len()));
+                || (!blocks.is_empty() && ends_raw(layout, blocks.len() - 1));
             if after_raw {
                 output.align(PAGE)?;
             }
@@ -103,11 +101,6 @@ fn ends_raw(layout: &Layout, job: usize) -> bool {
         }
         _ => false,
     }
-}
-
-/// Whether a job goes on where the one before it stopped.
-fn same_file(layout: &Layout, job: usize) -> bool {
-    matches!(&layout.jobs[job], Job::Raw { range, .. } if range.start > 0)
 }
 
 fn plain_len(layout: &Layout, job: &Job) -> u64 {

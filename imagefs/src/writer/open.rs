@@ -143,7 +143,7 @@ impl Opened {
         piece: usize,
         each: &mut dyn FnMut(&[u8]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        let whole = [0..self.size];
+        let whole = std::array::from_fn::<_, 1, _>(|_| 0..self.size);
         let mut buf = vec![0; usize::try_from(self.size).map_or(piece, |size| size.min(piece))];
         let mut at = 0;
         let zeros = |from: u64, to: u64, each: &mut dyn FnMut(&[u8]) -> Result<(), Error>| {

@@ -177,10 +177,10 @@ fn limited(n: usize, what: &str) -> Result<u32, Error> {
 }
 
 /// Rows of CONTENTS and SEGMENTS, and the row of each content of the layout.
-fn contents(
-    layout: &Layout,
-    strings: &mut Strings,
-) -> Result<(Vec<Content>, Vec<Segment>, Vec<u32>), Error> {
+type ContentRows = (Vec<Content>, Vec<Segment>, Vec<u32>);
+
+/// Builds [`ContentRows`].
+fn contents(layout: &Layout, strings: &mut Strings) -> Result<ContentRows, Error> {
     limited(layout.rows.len(), "contents")?;
     let mut rows = vec![NONE; layout.contents.len()];
     let mut contents = Vec::with_capacity(layout.rows.len());
