@@ -7,7 +7,7 @@ use crate::layout::offset;
 use crate::limits::LimitKind;
 use crate::proof;
 use crate::report::{Outcome, REPORT_VERSION, Report, Usage};
-use crate::runtime::Admission;
+use crate::runtime::{Admission, Mappings};
 use crate::slot::Slot;
 use crate::snapshot::{Snapshot, Start};
 use crate::start;
@@ -52,6 +52,7 @@ pub struct Instance {
     exchange: Exchange,
     tracer: Option<Tracer>,
     fibers: Vec<Option<ReturnStack>>,
+    window_shares: Vec<Mappings>,
     /// False while the guest waits in `accept` and has no request.
     can_run: bool,
     generation: u64,
@@ -175,6 +176,7 @@ impl<'a> Builder<'a> {
             exchange: Exchange::default(),
             tracer: self.tracer,
             fibers: Vec::new(),
+            window_shares: Vec::new(),
             can_run: true,
             generation: entry::next_generation(),
             run: Arc::default(),
@@ -303,6 +305,7 @@ impl Instance {
             region: &slot.region,
             stack: &slot.stack,
             fibers: &mut self.fibers,
+            window_shares: &mut self.window_shares,
             control: &self.run.control,
             snapshot: &self.snapshot,
             layout: self.snapshot.layout(),

@@ -52,6 +52,7 @@ pub use runtime::{Config, Sandbox};
 pub use snapshot::Snapshot;
 pub use trap::request::{Request, Response};
 pub use tree::host::HostTree;
+pub use tree::image::ImageTree;
 pub use tree::memory::MemoryTree;
 pub use tree::{Entry, Extent, Kind, Metadata, Mounts, Tree};
 pub use watchdog::Canceller;

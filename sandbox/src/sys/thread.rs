@@ -18,7 +18,6 @@ thread_local! {
 struct GuestThread {
     tid: i32,
     stack_low: usize,
-    previous: libc::stack_t,
     #[expect(
         dead_code,
         reason = "owned so that it is unmapped after the thread has let go of it"
@@ -28,8 +27,15 @@ struct GuestThread {
 
 impl Drop for GuestThread {
     fn drop(&mut self) {
-        // SAFETY: gives the thread the alternate stack it had before; ours is unmapped afterwards.
-        unsafe { libc::sigaltstack(&raw const self.previous, std::ptr::null_mut()) };
+        // The stack there was before may be gone already: this runs at the end of the thread, after
+        // the standard library has unmapped its own. So the thread ends without one.
+        let none = libc::stack_t {
+            ss_sp: std::ptr::null_mut(),
+            ss_flags: libc::SS_DISABLE,
+            ss_size: 0,
+        };
+        // SAFETY: only takes the alternate stack away, before it is unmapped.
+        unsafe { libc::sigaltstack(&raw const none, std::ptr::null_mut()) };
     }
 }
 
@@ -52,20 +58,14 @@ impl GuestThread {
             ss_flags: 0,
             ss_size: size,
         };
-        let mut previous = libc::stack_t {
-            ss_sp: std::ptr::null_mut(),
-            ss_flags: 0,
-            ss_size: 0,
-        };
-        // SAFETY: both structures are live; the new stack stays mapped until `drop` removes it.
-        check(unsafe { libc::sigaltstack(&raw const new, &raw mut previous) })?;
-        previous.ss_flags &= libc::SS_DISABLE;
+        let stack_low = stack_low()?;
+        // SAFETY: the structure is live; the new stack stays mapped until `drop` takes it away.
+        check(unsafe { libc::sigaltstack(&raw const new, std::ptr::null_mut()) })?;
         // SAFETY: no arguments.
         let tid = unsafe { libc::gettid() };
         Ok(GuestThread {
             tid,
-            stack_low: stack_low()?,
-            previous,
+            stack_low,
             alternate,
         })
     }

@@ -130,7 +130,8 @@ impl Running<'_> {
     pub(super) fn longjmp_to(&mut self, arguments: Arguments, registers: &mut Registers) -> Answer {
         let depth = self.depth(registers)?;
         let id = pointer(arguments.a);
-        let records = self.live_records(depth);
+        // The call into the host is the highest entry; below it lies the frame that makes it.
+        let records = self.live_records(depth.saturating_sub(8));
         let found = records.iter().rev().find(|record| record.id == id).copied();
         let Some(record) = found else {
             return Err(misuse("longjmp to a function that has returned"));

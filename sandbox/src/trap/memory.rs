@@ -128,6 +128,10 @@ impl Running<'_> {
         let Some(start) = self.state.memory.find_window(self.layout, len) else {
             return Ok(None);
         };
+        // Two mappings: the window and what it splits off; a copy will do when there are no more.
+        let Ok(share) = self.snapshot.sandbox().take_mappings(2) else {
+            return Ok(None);
+        };
         let window = Window {
             file: extent.file,
             offset: extent.offset + file_offset,
@@ -136,6 +140,7 @@ impl Running<'_> {
         self.region
             .place(offset(start), size(shown), source)
             .map_err(|_| Errno(libc::ENOMEM))?;
+        self.window_shares.push(share);
         self.state.memory.add_window(OpenWindow {
             start,
             len,
@@ -219,6 +224,7 @@ impl Running<'_> {
                 .region
                 .place(offset(window.start), size(window.len), Source::Nothing);
             place.map_err(|_| Errno(libc::ENOMEM))?;
+            self.window_shares.pop();
         }
         Ok(0)
     }

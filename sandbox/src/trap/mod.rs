@@ -16,6 +16,7 @@ use crate::channel::Channels;
 use crate::layout::Layout;
 use crate::limits::{LimitKind, Limits};
 use crate::report::{Outcome, Usage};
+use crate::runtime::Mappings;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sys::entry::{Control, Flow, Registers, TrapHandler};
@@ -99,6 +100,8 @@ pub(crate) struct Running<'a> {
     pub(crate) stack: &'a ReturnStack,
     /// Return stacks of fibers, by number minus one.
     pub(crate) fibers: &'a mut Vec<Option<ReturnStack>>,
+    /// Shares of the process's mappings, one for each window.
+    pub(crate) window_shares: &'a mut Vec<Mappings>,
     pub(crate) control: &'a Control,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) layout: &'a Layout,

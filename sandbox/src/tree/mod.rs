@@ -5,6 +5,7 @@
 //! own [`view::View`] and vanish with it.
 
 pub(crate) mod host;
+pub(crate) mod image;
 pub(crate) mod memory;
 pub(crate) mod scratch;
 pub(crate) mod view;
@@ -82,6 +83,10 @@ pub trait Tree: Debug + Send + Sync {
     fn parent(&self, directory: u32) -> u32;
     /// Facts about a node.
     fn metadata(&self, node: u32) -> Metadata;
+    /// What a node is; a tree that can say so without all other facts should.
+    fn kind(&self, node: u32) -> Kind {
+        self.metadata(node).kind
+    }
     /// The entry at `index`, in an order that does not change; nothing past the last.
     fn entry(&self, directory: u32, index: u32) -> Option<Entry<'_>>;
     /// Where a symbolic link points.

@@ -167,7 +167,7 @@ impl View {
     /// What a node is.
     pub(crate) fn kind(&self, mounts: &Mounts, node: Node) -> Kind {
         match node {
-            Node::Base(tree, number) => mounts.tree(tree).metadata(number).kind,
+            Node::Base(tree, number) => mounts.tree(tree).kind(number),
             Node::Scratch(number) => match self.inode(number).map(|inode| &inode.content) {
                 Some(Content::Directory { .. }) => Kind::Directory,
                 _ => Kind::Regular,
@@ -607,7 +607,7 @@ impl Inode {
 }
 
 impl Metadata {
-    fn none() -> Metadata {
+    pub(crate) fn none() -> Metadata {
         let kind = Kind::Regular;
         Metadata {
             kind,

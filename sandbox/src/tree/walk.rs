@@ -77,7 +77,10 @@ impl View {
                 plain => self.lookup(mounts, directory, plain),
             };
             let link = match node {
-                Some(Node::Base(tree, number)) if !is_last || follow || slash => {
+                Some(Node::Base(tree, number))
+                    if (!is_last || follow || slash)
+                        && mounts.tree(tree).kind(number) == Kind::Symlink =>
+                {
                     mounts.tree(tree).read_link(number)
                 }
                 _ => None,

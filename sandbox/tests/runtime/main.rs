@@ -1,7 +1,11 @@
 //! The runtime from outside: hand-written guests, assembled by GNU `as`, run and looked at.
 
+mod clones;
 mod endings;
 mod files;
+mod images;
+mod jumps;
+mod many;
 mod memory;
 mod pointers;
 mod support;

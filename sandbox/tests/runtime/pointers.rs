@@ -143,6 +143,41 @@ fn every_call_survives_every_size_in_every_place() {
 }
 
 #[test]
+fn random_calls_with_random_arguments_are_contained() {
+    let snapshot = calls();
+    let mut seed = 0x2026_1123_u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    let numbers: Vec<i64> = numbers()
+        .filter(|number| *number < 0x200 || *number > 0x7000)
+        .collect();
+    let pick =
+        |values: &[u64], draw: u64| values[usize::try_from(draw % values.len() as u64).unwrap()];
+    for round in 0..150 {
+        let mut script = opened();
+        for _ in 0..60 {
+            let number = numbers[usize::try_from(random() % numbers.len() as u64).unwrap()];
+            let arguments = [0; 6].map(|_: u64| match random() % 5 {
+                0 => pick(&POINTERS, random()),
+                1 => pick(&SIZES, random()),
+                2 => random() % 8,
+                3 => AREA + random() % 0x10000,
+                _ => random(),
+            });
+            script = script.call(number, arguments);
+        }
+        let played = script.try_play(&snapshot);
+        let outcome = &played.finished.report.outcome;
+        assert!(is_contained(outcome), "round {round}: {outcome:?}");
+    }
+    assert_eq!(crate::support::sandbox().poisoned_slots(), 0);
+}
+
+#[test]
 fn reads_and_writes_give_efault_for_bad_memory() {
     let snapshot = calls();
     let fault = -i64::from(libc::EFAULT);

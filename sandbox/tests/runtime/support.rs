@@ -143,14 +143,18 @@ impl Script {
         played
     }
 
-    /// Runs the calls; the guest may end early.
-    pub(crate) fn try_play(&self, snapshot: &Snapshot) -> Played {
-        let finished = Instance::builder(snapshot)
+    /// An instance that will make the calls.
+    pub(crate) fn instance(&self, snapshot: &Snapshot) -> Instance {
+        Instance::builder(snapshot)
             .arg("calls")
             .stdin(Input::Bytes(self.input.clone()))
             .build()
             .expect("there is room for an instance")
-            .run();
+    }
+
+    /// Runs the calls; the guest may end early.
+    pub(crate) fn try_play(&self, snapshot: &Snapshot) -> Played {
+        let finished = self.instance(snapshot).run();
         let mut rest = finished.stdout.as_slice();
         let (mut results, mut shown) = (Vec::new(), Vec::new());
         for len in &self.steps {

@@ -1,0 +1,134 @@
+//! A guest with an image as its file system: raw files are mapped where they lie.
+
+use crate::support::{AREA, Script, directory, snapshot};
+use imagefs::scan::ScanOptions;
+use imagefs::writer::PackOptions;
+use imagefs::{Class, Image};
+use sandbox::{ImageTree, Limits, Mounts, Snapshot};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+const SIZE: usize = 40_000;
+
+fn content() -> Vec<u8> {
+    (0..SIZE)
+        .map(|index| u8::try_from(index % 251).unwrap())
+        .collect()
+}
+
+fn image() -> Snapshot {
+    let (_keep, path) = directory();
+    let target = path.join("test.zapp");
+    std::fs::create_dir(path.join("site")).unwrap();
+    std::fs::write(path.join("site/raw.bin"), content()).unwrap();
+    std::fs::write(path.join("site/text.php"), "<?php echo 1;\n".repeat(500)).unwrap();
+    let scanned = imagefs::scan::scan(&path.join("site"), &ScanOptions::default()).expect("a tree");
+    let raw = ("raw.bin".to_owned(), Class::Raw);
+    let options = PackOptions {
+        classes: vec![raw],
+        ..PackOptions::default()
+    };
+    let stop = AtomicBool::new(false);
+    imagefs::writer::pack(scanned.tree, &options, &target, &|_| {}, &stop).expect("an image");
+    let image = Image::ingest(&target).expect("an image");
+    let tree = ImageTree::new(image).expect("a descriptor");
+    let mounts = Mounts::new().mount("/", Arc::new(tree));
+    snapshot("calls", &Limits::default(), &mounts)
+}
+
+fn errno(number: i32) -> i64 {
+    -i64::from(number)
+}
+
+#[test]
+fn files_of_an_image_are_read_and_listed() {
+    let played = Script::new()
+        .path(AREA, "/text.php")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_pread64, [3, AREA + 0x100, 14, 14 * 400])
+        .peek(AREA + 0x100, 14)
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_pread64, [4, AREA + 0x100, 100, SIZE as u64 - 50])
+        .peek(AREA + 0x100, 50)
+        .play(&image());
+    assert_eq!(played.results[1..3], [3, 14]);
+    assert_eq!(played.shown[3], b"<?php echo 1;\n");
+    assert_eq!(played.results[6], 50);
+    assert_eq!(played.shown[7], content()[SIZE - 50..]);
+}
+
+#[test]
+fn raw_file_is_mapped_without_a_copy_and_read_only() {
+    let snapshot = image();
+    let open = Script::new()
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0]);
+    let map = open
+        .clone()
+        .call(libc::SYS_mmap, [0, SIZE as u64, 1, 1, 3, 0]);
+    let at = map.play(&snapshot).results[2].cast_unsigned();
+    let write = u64::from(libc::O_RDWR.cast_unsigned());
+    let played = map
+        .peek(at, SIZE as u64)
+        .call(libc::SYS_getcwd, [at, 100])
+        .call(libc::SYS_open, [AREA, write])
+        .call(libc::SYS_mprotect, [at, 4096, 3])
+        .call(libc::SYS_getcwd, [at, 100])
+        .call(libc::SYS_munmap, [at + 4096, 4096])
+        .call(libc::SYS_munmap, [at, SIZE as u64])
+        .call(libc::SYS_read, [0, at, 0])
+        .call(libc::SYS_write, [1, at, 1])
+        .call(libc::SYS_open, [AREA, write])
+        .call(libc::SYS_mmap, [0, SIZE as u64, 1, 1, 3, 0])
+        .play(&snapshot);
+    assert!(played.shown[3] == content());
+    assert_eq!(
+        played.results[4],
+        errno(libc::EFAULT),
+        "a trap cannot write to it either"
+    );
+    assert_eq!(
+        played.results[5],
+        errno(libc::ETXTBSY),
+        "mapped files are not written"
+    );
+    assert_eq!(played.results[7], errno(libc::EFAULT));
+    assert_eq!(played.results[8..10], [errno(libc::EINVAL), 0]);
+    assert_eq!(played.results[11], errno(libc::EFAULT), "unmapped");
+    assert_eq!(
+        played.results[12..],
+        [4, errno(libc::ENODEV)],
+        "written files are not mapped"
+    );
+}
+
+#[test]
+fn at_most_64_windows_are_open_and_none_survives() {
+    let snapshot = image();
+    let mut script = Script::new()
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0]);
+    for _ in 0..70 {
+        script = script.call(libc::SYS_mmap, [0, 4096, 1, 1, 3, 4096]);
+    }
+    let maps = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        maps.lines()
+            .filter(|line| line.contains("zapp-image"))
+            .count()
+    };
+    for _ in 0..3 {
+        let played = script.play(&snapshot);
+        let mut places: Vec<i64> = played.results[2..].to_vec();
+        assert!(
+            places.iter().all(|place| *place > 0),
+            "beyond 64 it is a copy"
+        );
+        places.sort_unstable();
+        places.dedup();
+        assert_eq!(places.len(), 70);
+    }
+    // Other tests run beside this one and map their own images.
+    assert!(maps() < 64, "{} windows are still open", maps());
+}
