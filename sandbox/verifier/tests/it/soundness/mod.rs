@@ -12,6 +12,7 @@
 //! `VERIFIER_SEQUENCES=n` says how many accepted sequences to run. `VERIFIER_GUEST=file` takes a
 //! real guest program for single-byte mutations, `VERIFIER_MUTATIONS=n` says how many.
 
+mod edges;
 mod engine;
 mod generate;
 mod watch;
