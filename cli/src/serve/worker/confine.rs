@@ -3,8 +3,10 @@
 //!
 //! Two steps, both irrevocable. [`before_threads`] runs while there is one thread and no byte of the image has been
 //! looked at: no new privileges, no core dumps, no files but the process's own `/proc` entries, no network, and an
-//! allow-list of system calls. [`before_guests`] runs when the runtime has opened what it needs and takes `open` away
-//! as well, on all threads. A call that is not allowed fails with `EPERM`; `execve` and `ptrace` end the process.
+//! allow-list of system calls. [`before_guests`] runs when the runtime has opened what it needs and takes away, on all
+//! threads, what only the start needed: no more filters, and no `open` but reading the process's own `/proc` entries,
+//! with which the runtime proves that a slot is clean. Where there is no landlock to hold `open` to that, there is no
+//! `open`. A call that is not allowed fails with `EPERM`; `execve` and `ptrace` end the process.
 
 use std::collections::BTreeMap;
 
@@ -91,40 +93,51 @@ const CLONE_THREAD: u64 = 0x0001_0000;
 const PR_SET_NAME: u64 = 15;
 /// `PR_SET_VMA`, with which glibc and the runtime name their mappings.
 const PR_SET_VMA: u64 = 0x5356_4d41;
+/// Flags of `open` that write, create or truncate: `O_WRONLY`, `O_RDWR`, `O_CREAT`, `O_TRUNC`, `O_TMPFILE`.
+const OPEN_CHANGES: u64 = 0o3 | 0o100 | 0o1000 | 0o20_000_000;
 const PR_SET_NO_NEW_PRIVS: u64 = 38;
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
+/// What stands between the worker and files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Files {
+    /// Landlock lets it read its own entries in `/proc`.
+    Landlocked,
+    /// There is no landlock here.
+    Unguarded,
+}
+
 /// The first step; call it while the process has one thread.
-pub(super) fn before_threads() -> anyhow::Result<()> {
+pub(super) fn before_threads() -> anyhow::Result<Files> {
     // A core dump of a worker would hold every visitor's requests.
     let none = Rlimit {
         current: Some(0),
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none).context("setrlimit(RLIMIT_CORE)")?;
-    confine_files()?;
+    let files = confine_files()?;
     let fatal = [number::EXECVE, number::EXECVEAT, number::PTRACE];
     let absent = [number::CLONE3];
     for program in [
         exception(&fatal, SeccompAction::KillProcess)?,
         // Its flags lie in memory, where no filter sees them; glibc then uses clone, whose flags are looked at.
         exception(&absent, SeccompAction::Errno(ENOSYS))?,
-        filter(true)?,
+        filter(Step::Start)?,
     ] {
         seccompiler::apply_filter(&program).context("seccomp")?;
     }
-    Ok(())
+    Ok(files)
 }
 
 /// The second step: no guest has run yet, and from here on nothing can be opened.
-pub(super) fn before_guests() -> anyhow::Result<()> {
-    let program = filter(false)?;
+pub(super) fn before_guests(files: Files) -> anyhow::Result<()> {
+    let program = filter(Step::Guests(files))?;
     seccompiler::apply_filter_all_threads(&program).context("seccomp on all threads")
 }
 
 /// Files: only this process's own entries in `/proc`, and the limit on mappings. Network: none.
-fn confine_files() -> anyhow::Result<()> {
+fn confine_files() -> anyhow::Result<Files> {
     let abi = ABI::V5;
     let own = PathBeneath::new(PathFd::new("/proc/self")?, AccessFs::ReadFile);
     let mappings = PathBeneath::new(
@@ -142,8 +155,9 @@ fn confine_files() -> anyhow::Result<()> {
         .context("landlock")?;
     if status.ruleset == RulesetStatus::NotEnforced {
         eprintln!("worker: this kernel has no landlock; only seccomp keeps files out of reach");
+        return Ok(Files::Unguarded);
     }
-    Ok(())
+    Ok(Files::Landlocked)
 }
 
 /// A filter that has something to say about a few calls only.
@@ -153,8 +167,15 @@ fn exception(numbers: &[i64], action: SeccompAction) -> anyhow::Result<BpfProgra
     Ok(filter.try_into()?)
 }
 
-/// The allow-list, with or without `openat`.
-fn filter(may_open: bool) -> anyhow::Result<BpfProgram> {
+/// Which step a filter is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Start,
+    Guests(Files),
+}
+
+/// The allow-list of a step.
+fn filter(step: Step) -> anyhow::Result<BpfProgram> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         number::PLAIN.iter().map(|&n| (n, Vec::new())).collect();
     let masked = |argument: u8, mask: u64, value: u64| {
@@ -199,14 +220,17 @@ fn filter(may_open: bool) -> anyhow::Result<BpfProgram> {
     rules.insert(number::TGKILL, any_of(vec![equal(0, own)?])?);
     // Limits may be read, not set.
     rules.insert(number::PRLIMIT64, any_of(vec![equal(2, 0)?])?);
-    if may_open {
-        rules.insert(number::OPENAT, Vec::new());
-        // The second step installs one more filter.
-        rules.insert(number::SECCOMP, Vec::new());
-        rules
-            .entry(number::PRCTL)
-            .or_default()
-            .extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
+    match step {
+        Step::Start => {
+            rules.insert(number::OPENAT, Vec::new());
+            // The second step installs one more filter.
+            rules.insert(number::SECCOMP, Vec::new());
+            rules.entry(number::PRCTL).or_default().extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
+        }
+        Step::Guests(Files::Landlocked) => {
+            rules.insert(number::OPENAT, any_of(vec![masked(2, OPEN_CHANGES, 0)?])?);
+        }
+        Step::Guests(Files::Unguarded) => {}
     }
     let allowed = SeccompFilter::new(
         rules,

@@ -52,8 +52,8 @@ pub(crate) fn main() -> bool {
 
 fn start(socket: &UnixStream) -> anyhow::Result<(guest::Guests, u32)> {
     let (setup, file) = hello::receive(socket)?;
-    confine::before_threads()?;
+    let files = confine::before_threads()?;
     let image = imagefs::Image::from_file(file)?;
-    let guests = guest::Guests::start(&image, &setup, confine::before_guests)?;
+    let guests = guest::Guests::start(&image, &setup, || confine::before_guests(files))?;
     Ok((guests, setup.concurrency))
 }
