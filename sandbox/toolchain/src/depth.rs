@@ -4,9 +4,11 @@
 //! address. In the sandbox return addresses live elsewhere and a *data stack pointer* P (`%rbx`) stands for V; how far it
 //! stands above V is known at each instruction, so pushes and frame set-up need not move it:
 //!
-//!     address   V0+8   first stack argument        P here at every function's first instruction and at `ret`
-//!               V0     (return address, unused)
-//!               V0-d   V after d bytes were pushed  P here at every call
+//! ```text
+//! address   V0+8   first stack argument        P here at every function's first instruction and at `ret`
+//!           V0     (return address, unused)
+//!           V0-d   V after d bytes were pushed  P here at every call
+//! ```
 //!
 //! This module finds d in front of each label, by data flow from function entries, checked against the compiler's
 //! call-frame directives; and it decides where P has to stand at labels ([`Mode`]). A depth that differs between paths

@@ -298,6 +298,9 @@ impl<'u, 'a> Writer<'u, 'a> {
         } else if !self.stack(at, insn, next)? && !self.string(insn)? {
             self.plain(insn)?;
         }
+        if matches!(name, "ud2" | "hlt") {
+            self.cursor.reachable = false;
+        }
         self.cursor.state = next;
         Ok(())
     }

@@ -200,6 +200,13 @@ fn special_instructions_have_their_replacements() {
 }
 
 #[test]
+fn nothing_runs_on_behind_an_instruction_that_stops() {
+    // The depth is not zero where the text of `g` begins, but control does not get there.
+    let text = function("subq $24,%rsp;ud2;.globl g;.type g,@function;g: ret");
+    assert!(out(&text).contains(&"ret".to_owned()));
+}
+
+#[test]
 fn sandboxed_text_is_left_alone() {
     let once = rewrite(&function("ret")).expect("can be rewritten");
     assert_eq!(rewrite(&once).expect("is kept"), once);
