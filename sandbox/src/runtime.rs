@@ -11,6 +11,7 @@ use crate::sys::entry::GatePage;
 use crate::sys::linux::{self, Clock};
 use crate::sys::pagemap::Pagemap;
 use crate::sys::signal;
+use crate::sys::thread;
 use crate::tree::Mounts;
 use crate::watchdog::Watchdog;
 use std::sync::Arc;
@@ -63,6 +64,12 @@ impl Sandbox {
         let bad = signal::handlers_without_alternate_stack();
         if !bad.is_empty() {
             let reason = format!("handlers without SA_ONSTACK for signals {bad:?}");
+            return Err(Error::Host { reason });
+        }
+        if thread::has_shadow_stack() {
+            let reason = "shadow stacks are on; turn them off for this process with \
+                          GLIBC_TUNABLES=glibc.cpu.hwcaps=-SHSTK"
+                .to_owned();
             return Err(Error::Host { reason });
         }
         GatePage::get().map_err(Error::system("making the gate page"))?;

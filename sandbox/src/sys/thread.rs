@@ -153,3 +153,14 @@ impl Drop for Prepared {
         };
     }
 }
+
+/// True when the processor keeps a shadow stack for this thread, which would forbid the jumps from one
+/// return stack to another (review F27).
+pub(crate) fn has_shadow_stack() -> bool {
+    const ARCH_SHSTK_STATUS: libc::c_int = 0x5005;
+    let mut features = 0_u64;
+    // SAFETY: the call writes one word to the live variable, or fails where it is not known.
+    let result =
+        unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut features) };
+    result == 0 && features & 1 != 0
+}
