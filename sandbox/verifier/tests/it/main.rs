@@ -1,6 +1,7 @@
 //! Tests of the verifier from outside: cases written in assembly, comparison with a slow twin,
 //! exhaustive encodings against a second decoder, execution of what was accepted, hostile ELF.
 
+mod alike;
 mod assemble;
 mod cases;
 mod elf;

@@ -128,7 +128,7 @@ impl Twin<'_> {
             parts.push(part);
         }
         let (len, call) = self
-            .indirect(&parts)
+            .indirect(&parts, position)
             .or_else(|| self.trap(&parts, position))
             .or_else(|| {
                 let bytes = &self.text[position..];
@@ -139,7 +139,7 @@ impl Twin<'_> {
         (whole || !self.checks(Rule::Bundle)).then_some((len, call))
     }
 
-    fn indirect(&self, parts: &[Instruction]) -> Option<(usize, bool)> {
+    fn indirect(&self, parts: &[Instruction], position: usize) -> Option<(usize, bool)> {
         let [and, add, branch, ..] = parts else {
             return None;
         };
@@ -160,6 +160,15 @@ impl Twin<'_> {
             && branch.len() == branch_size
             && x != Register::RSP
             && x != Register::R14;
+        // Each part is written as iced would write it.
+        let mut broken = Vec::new();
+        let mut at = position;
+        for part in [and, add, branch] {
+            let bytes = &self.text[at..at + part.len()];
+            reencode(part, bytes, self.address(at), &mut broken);
+            at += part.len();
+        }
+        let ok = ok && broken.is_empty();
         ok.then_some((
             and.len() + 3 + branch.len(),
             branch.code() == Code::Call_rm64,
