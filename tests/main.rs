@@ -1,8 +1,14 @@
 //! End-to-end tests through the `zapp` binary, one module for each subject.
 //!
 //! They need no network. Those that need root, `/dev/fuse` or a program that is not installed print that they were
-//! skipped. `ZAPP_TEST_FULL=1` runs them on whole trees where a sample is taken otherwise.
+//! skipped. `ZAPP_TEST_FULL=1` runs them on whole trees, and races for a minute, where a sample is taken otherwise.
 
 mod support;
 
+mod damage;
 mod exit_codes;
+mod extract;
+mod mount;
+mod pack;
+mod roundtrip;
+mod sqlite;

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
-use std::io::Read;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -424,11 +423,4 @@ pub(crate) fn same_contents(a: &Path, b: &Path) {
         String::from_utf8_lossy(&run.stdout),
         run.stderr
     );
-}
-
-/// Reads a whole file.
-pub(crate) fn read(path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    File::open(path).unwrap().read_to_end(&mut bytes).unwrap();
-    bytes
 }

@@ -1,23 +1,27 @@
 //! Proves an open image sound: every stored block, and with `contents` every file.
 //!
 //! Opening has checked the structure already. What is left is what a reader checks at first touch, done here for all of
-//! it and without stopping at the first damage: the hash of each stored block; the tree id; and, on request, that each
+//! it and without stopping at the first damage: the hash of each stored block; the tree id; that what lies between them
+//! is zero; and, on request, that each
 //! content decodes to bytes of its content hash, that raw files are followed by zeros up to the end of their page, and
 //! that each servable frame can be decoded by any HTTP client.
 
 use std::collections::{BTreeMap, HashMap};
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rayon::prelude::*;
 
 use crate::error::Error;
-use crate::format::Content;
+use crate::format::{Content, DATA_START, SECTION_ALIGN};
 use crate::reader::{Class, Image, Ino, Kind};
 
 /// Largest window of a frame that HTTP clients must be able to decode (RFC 9659).
 const SERVABLE_WINDOW_MAX: u64 = 8 << 20;
 /// Files above this size are not decoded: a small image can claim a hole of any size.
 const DECODE_MAX: u64 = 1 << 40;
+/// Writers leave smaller gaps only, for alignment.
+const GAP_MAX: u64 = 64 << 10;
 /// Names listed for one fault.
 const PATHS_MAX: usize = 16;
 /// Bytes decoded at once.
@@ -95,7 +99,7 @@ pub fn work(image: &Image, contents: bool) -> u64 {
 /// Checks an open image. Damage is in the result, not an error.
 ///
 /// # Errors
-/// The caller asked to stop.
+/// The caller asked to stop; the image file cannot be read.
 pub fn check(image: &Image, options: &CheckOptions<'_>) -> Result<Checked, Error> {
     let mut checked = Checked::default();
     let mut faults = BTreeMap::new();
@@ -108,6 +112,7 @@ pub fn check(image: &Image, options: &CheckOptions<'_>) -> Result<Checked, Error
             more: 0,
         });
     }
+    checked.faults.extend(gaps(image)?);
     let blocks = u32::try_from(image.block_rows().len()).expect("counted in u32");
     let bad_blocks: Vec<(u32, Error)> = (0..blocks)
         .into_par_iter()
@@ -146,6 +151,51 @@ pub fn check(image: &Image, options: &CheckOptions<'_>) -> Result<Checked, Error
     }
     report(image, faults, own, &mut checked);
     Ok(checked)
+}
+
+/// Looks at the bytes between blocks and sections, which no hash covers: they are zero, or the image id would not say
+/// all there is to say about the file.
+fn gaps(image: &Image) -> Result<Vec<Fault>, Error> {
+    let blocks = image
+        .block_rows()
+        .iter()
+        .map(|b| (b.off.get(), u64::from(b.clen.get())));
+    let sections = image.sections().into_iter().map(|(_, off, len)| (off, len));
+    let mut faults = Vec::new();
+    let mut buffer = vec![0; usize::try_from(GAP_MAX).expect("a small constant")];
+    let mut at = DATA_START;
+    let mut look = |start: u64, end: u64| -> Result<(), Error> {
+        let what = match usize::try_from(end.saturating_sub(start)) {
+            Ok(0) => return Ok(()),
+            Ok(len) if len <= buffer.len() => {
+                let gap = &mut buffer[..len];
+                image
+                    .file()
+                    .read_exact_at(gap, start)
+                    .map_err(|e| Error::io("read", "image", e))?;
+                if gap.iter().all(|&b| b == 0) {
+                    return Ok(());
+                }
+                "bytes that belong to nothing are not zero".to_owned()
+            }
+            _ => format!("a gap of {} bytes", end - start),
+        };
+        faults.push(Fault {
+            what,
+            offset: Some(start),
+            block: None,
+            paths: Vec::new(),
+            more: 0,
+        });
+        Ok(())
+    };
+    for (off, len) in blocks.chain(sections) {
+        look(at, off)?;
+        at = at.max(off + len);
+    }
+    // What follows the section table is looked at when the image is opened.
+    look(at, at.next_multiple_of(SECTION_ALIGN))?;
+    Ok(faults)
 }
 
 /// A damaged block and the contents that need it.

@@ -84,15 +84,16 @@ pub(super) fn check_point(point: &Path) -> Result<PathBuf, MountError> {
         point: shown(point),
         what,
     };
+    let refused = |e: Errno| match e {
+        Errno::NOTCONN => bad("a dead mount is in the way; take it away with zapp umount".into()),
+        e => bad(io::Error::from(e).to_string()),
+    };
     let resolved = point
         .canonicalize()
-        .map_err(|e| match Errno::from_io_error(&e) {
-            // A server that died leaves its mount behind.
-            Some(Errno::NOTCONN) => {
-                bad("a dead mount is in the way; take it away with zapp umount".into())
-            }
-            _ => bad(e.to_string()),
-        })?;
+        .map_err(|e| Errno::from_io_error(&e).map_or_else(|| bad(e.to_string()), refused))?;
+    // A server that died leaves its mount behind, and the kernel still has the attributes of its root. Only a question
+    // that it cannot answer by itself shows that nobody is there.
+    rustix::fs::statvfs(&resolved).map_err(refused)?;
     if !resolved.is_dir() {
         return Err(bad("not a directory".into()));
     }
