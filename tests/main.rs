@@ -11,4 +11,6 @@ mod extract;
 mod mount;
 mod pack;
 mod roundtrip;
+mod serve;
+mod serve_guest;
 mod sqlite;

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     #[command(after_help = cmd::run::EXIT_CODES)]
     Run(Box<cmd::run::Args>),
     #[command(after_help = EXIT_CODES)]
+    Demo(cmd::demo::Args),
+    #[command(after_help = EXIT_CODES)]
     Serve(cmd::serve::Args),
     /// Answers the requests of one image for `serve`.
     #[command(name = crate::serve::worker::COMMAND, hide = true)]

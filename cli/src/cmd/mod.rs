@@ -3,6 +3,7 @@
 pub(crate) mod cat;
 pub(crate) mod cc;
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod extract;
 pub(crate) mod info;
@@ -34,6 +35,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
         Command::Cc(_) => unreachable!("intercepted before the command line is parsed"),
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(Status::Exit(run::run(*args))),
+        Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Worker => Ok(serve::run_worker()),
         Command::Ls(args) => ls::run(&args),

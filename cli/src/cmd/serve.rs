@@ -200,14 +200,6 @@ fn options(args: &Args) -> anyhow::Result<Options> {
     let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let concurrency = args.concurrency.unwrap_or(cores * 4).max(1);
-    // An image may be named by --host alone; an --admin address is no place for visitors.
-    if args
-        .admin
-        .as_ref()
-        .is_some_and(|admin| args.listen.contains(admin))
-    {
-        anyhow::bail!("--admin and --listen are the same address");
-    }
     Ok(Options {
         images: args.images.clone(),
         hosts: args.host.clone(),

@@ -3,6 +3,11 @@
 //! Only keys that do something are known; any other is refused with its line, so that a misspelt deny rule is an error
 //! and not a hole.
 
+#![allow(
+    clippy::mutable_key_type,
+    reason = "a pattern compares by its text; only its compiled form caches, and the derive has no place for a narrower note"
+)]
+
 use std::collections::BTreeMap;
 
 use imagefs::{Image, Kind};

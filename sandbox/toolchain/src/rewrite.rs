@@ -66,9 +66,14 @@ fn locate(unit: &Unit<'_>, at: usize, reason: Reason) -> RewriteError {
 /// The last `# line "file"` or `.loc` in front of a statement.
 fn source_line(items: &[Item<'_>]) -> Option<(String, u32)> {
     let (mut number, mut line) = ("", 0);
+    let statement = items.last()?.line;
     for item in items.iter().rev() {
         match &item.kind {
-            Kind::Marker { line, file } => return Some(((*file).to_owned(), *line)),
+            // A marker names the line that follows it; the ones after that count on.
+            Kind::Marker { line, file } => {
+                let further = statement.saturating_sub(item.line.saturating_add(1));
+                return Some(((*file).to_owned(), line.saturating_add(further)));
+            }
             Kind::Directive { name: ".loc", args } => {
                 let mut words = args.split_whitespace();
                 number = words.next()?;

@@ -1,0 +1,182 @@
+//! `zapp demo`: from a fresh clone to a running site: builds what is missing, packs a fixture with PHP, serves it.
+
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+use imagefs::scan::{ScanOptions, scan};
+use imagefs::tree::{Meta, Node, Source, Tree};
+use imagefs::writer::{PackOptions, pack};
+
+use super::serve;
+use crate::serve::manifest::PROGRAM_PATH;
+use crate::status::Status;
+
+/// Builds what is missing, packs the demo site with PHP, and serves it
+///
+/// Needs the source tree it was built from. The first run compiles PHP, which takes some minutes and is kept.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// WordPress with 200 posts instead of the small blog
+    #[arg(long)]
+    wordpress: bool,
+    /// Listen here
+    #[arg(short, long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Only make the image, and print its path
+    #[arg(long)]
+    pack_only: bool,
+}
+
+/// The serve command's own arguments, to be filled in as if typed.
+#[derive(Debug, Parser)]
+struct ServeLine {
+    #[command(flatten)]
+    args: serve::Args,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    if !sources.join("fixtures/sites/blog").is_dir() {
+        bail!(
+            "the demo needs the source tree of zapp, which is no longer at {}",
+            sources.display()
+        );
+    }
+    let php = php(&sources)?;
+    let (name, site) = if args.wordpress {
+        say("assembling WordPress");
+        (
+            "wordpress",
+            last_line(&mut Command::new(sources.join("fixtures/wordpress/build")))?,
+        )
+    } else {
+        ("blog", sources.join("fixtures/sites/blog"))
+    };
+    let image = image(name, &site, &php)?;
+    if args.pack_only {
+        writeln!(std::io::stdout(), "{}", image.display())?;
+        return Ok(Status::Done);
+    }
+    let line = ["serve", "--listen", &args.listen].map(std::ffi::OsString::from);
+    let line = ServeLine::try_parse_from(line.into_iter().chain([image.clone().into_os_string()]))?;
+    eprintln!(
+        "\n  the {name} is at  http://{}/\n  its image is at   {}\n\n  Every page comes from a fresh confined instance. Try the search, then in another terminal:\n    \
+         zapp ls -lR {1}\n    zapp info {1}\n    zapp run {1} -r 'echo PHP_VERSION, \"\\n\";'\n  Ctrl-C ends it.\n",
+        args.listen,
+        image.display(),
+    );
+    serve::run(&line.args)
+}
+
+fn say(what: &str) {
+    eprintln!("zapp: {what}");
+}
+
+/// The PHP guest, built by its recipe when it is not there yet.
+fn php(sources: &Path) -> anyhow::Result<PathBuf> {
+    let sysroot = toolchain::guest::sysroot().context("cannot build the guest libc")?;
+    // The recipe wants one word for a compiler: a script that calls this program.
+    let dir = toolchain::guest::cache_folder().join("bin");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let compiler = dir.join("zapp-cc");
+    let this = std::env::current_exe().context("cannot find this program")?;
+    let script = format!(
+        "#!/bin/sh\nexec '{}' cc \"$@\"\n",
+        this.display().to_string().replace('\'', r"'\''")
+    );
+    let mut file = tempfile::NamedTempFile::new_in(&dir)?;
+    file.write_all(script.as_bytes())?;
+    file.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o755))?;
+    file.persist(&compiler)?;
+    let mut build = Command::new(sources.join("sandbox/guests/php/build"));
+    // What the compiler makes depends on the rewriter and the libc, which the libc's cache key stands for.
+    build
+        .arg("guest")
+        .arg(&compiler)
+        .env("ZAPP_CC_ID", sysroot.file_name().unwrap_or_default());
+    last_line(&mut build).context("cannot build PHP")
+}
+
+/// Runs a script that prints a path on the last line of stdout and its progress on stderr.
+fn last_line(command: &mut Command) -> anyhow::Result<PathBuf> {
+    let name = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| name.clone())?;
+    if !output.status.success() {
+        bail!("{name} failed: {}", output.status);
+    }
+    let text = String::from_utf8(output.stdout).with_context(|| name.clone())?;
+    text.lines()
+        .last()
+        .map(PathBuf::from)
+        .with_context(|| format!("{name} printed no path"))
+}
+
+/// Packs a site together with PHP, without copying either.
+fn image(name: &str, site: &Path, php: &Path) -> anyhow::Result<PathBuf> {
+    say("packing the site");
+    let mut scanned = scan(site, &ScanOptions::default())?;
+    add_program(&mut scanned.tree, php).with_context(|| php.display().to_string())?;
+    let dir = toolchain::guest::cache_folder().join("demo");
+    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
+    let image = dir.join(format!("{name}.zapp"));
+    let stop = crate::interrupt::flag()?;
+    let options = PackOptions {
+        force: true,
+        tool: concat!("zapp ", env!("CARGO_PKG_VERSION")).into(),
+        ..PackOptions::default()
+    };
+    let report = pack(scanned.tree, &options, &image, &|_| (), &stop)?;
+    say(&format!(
+        "{} files, {} bytes, packed into {} bytes",
+        report.files, report.total_size, report.image_len
+    ));
+    Ok(image)
+}
+
+/// Puts PHP where the manifest expects it.
+fn add_program(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
+    let (dir, name) = PROGRAM_PATH
+        .trim_start_matches('/')
+        .split_once('/')
+        .expect("a file in a directory");
+    let dir = match tree.child(0, dir.as_bytes()) {
+        Some(dir) => dir,
+        None => {
+            let node = Node::Dir {
+                meta: Meta::default(),
+                entries: Default::default(),
+                parent: 0,
+                depth: 0,
+            };
+            tree.add(0, dir.as_bytes(), node)?
+        }
+    };
+    tree.unlink(dir, name.as_bytes());
+    let file = std::fs::File::open(php)?;
+    let size = file.metadata()?.size();
+    let source = Source::Stored {
+        file: Arc::new(file),
+        offset: 0,
+        data: None,
+    };
+    tree.add(
+        dir,
+        name.as_bytes(),
+        Node::File {
+            meta: Meta::default(),
+            size,
+            source,
+        },
+    )?;
+    Ok(())
+}
