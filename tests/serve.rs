@@ -22,11 +22,18 @@ pub(crate) struct Server {
 impl Server {
     /// Serves an image with more options, and waits until it listens.
     pub(crate) fn start(image: &Path, options: &[&str]) -> Server {
-        let mut child = command(args!["serve", image, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
-            .args(options)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut child = command(args![
+            "serve",
+            image,
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0"
+        ])
+        .args(options)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
         let stderr = child.stderr.take().expect("it is piped");
         let (sender, lines) = mpsc::channel();
         std::thread::spawn(move || {
@@ -38,7 +45,9 @@ impl Server {
         let mut said = Vec::new();
         let mut wait = |words: &str| -> SocketAddr {
             loop {
-                let line = lines.recv_timeout(Duration::from_secs(60)).unwrap_or_else(|_| panic!("{said:?}"));
+                let line = lines
+                    .recv_timeout(Duration::from_secs(60))
+                    .unwrap_or_else(|_| panic!("{said:?}"));
                 said.push(line.clone());
                 if let Some((_, address)) = line.split_once(words) {
                     return address.parse().expect("an address");
@@ -47,7 +56,11 @@ impl Server {
         };
         let address = wait("listening on http://");
         let admin = wait("admin on http://");
-        Server { child, address, admin }
+        Server {
+            child,
+            address,
+            admin,
+        }
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -63,7 +76,9 @@ impl Server {
             children.push_str(&fs::read_to_string(task.ok()?.path().join("children")).ok()?);
             children.push(' ');
         }
-        let mut pids = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let mut pids = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
         pids.find_map(|pid| Pid::from_raw(pid).filter(|_| is_alive(pid)))
     }
 
@@ -83,7 +98,9 @@ impl Server {
     }
 
     pub(crate) fn request(&self, method: &str, path: &str, headers: &str, body: &str) -> Reply {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n{body}");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n{headers}\r\n{body}"
+        );
         Reply::parse(&self.raw(request.as_bytes()))
     }
 
@@ -109,7 +126,9 @@ fn is_alive(pid: i32) -> bool {
 /// Sends bytes and reads what comes.
 pub(crate) fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     stream.write_all(request).unwrap();
     let mut answer = Vec::new();
     // A server that resets has said what it wanted to say.
@@ -128,13 +147,24 @@ pub(crate) struct Reply {
 impl Reply {
     pub(crate) fn parse(text: &str) -> Reply {
         let (head, body) = text.split_once("\r\n\r\n").unwrap_or((text, ""));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        Reply { status, head: head.to_owned(), body: body.to_owned() }
+        let status = head
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .unwrap_or(0);
+        Reply {
+            status,
+            head: head.to_owned(),
+            body: body.to_owned(),
+        }
     }
 
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let lines = self.head.lines().filter_map(|line| line.split_once(": "));
-        lines.into_iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+        lines
+            .into_iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
     }
 }
 
@@ -153,7 +183,15 @@ pub(crate) fn packed(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
 
 fn files_only(scratch: &Scratch) -> PathBuf {
     let css = "body { color: black }\n".repeat(500);
-    packed(scratch, &[("index.html", "<p>front"), ("style.css", &css), ("data.sqlite", "x"), ("a/b.txt", "0123456789")])
+    packed(
+        scratch,
+        &[
+            ("index.html", "<p>front"),
+            ("style.css", &css),
+            ("data.sqlite", "x"),
+            ("a/b.txt", "0123456789"),
+        ],
+    )
 }
 
 #[test]
@@ -176,15 +214,31 @@ fn files_come_with_validators_and_ranges() {
         ("Range: bytes=1-2,4-5\r\n".to_owned(), 200, "0123456789"),
         ("Range: garbage\r\n".to_owned(), 200, "0123456789"),
         (format!("Range: bytes=0-0\r\nIf-Range: {tag}\r\n"), 206, "0"),
-        ("Range: bytes=0-0\r\nIf-Range: \"other\"\r\n".to_owned(), 200, "0123456789"),
+        (
+            "Range: bytes=0-0\r\nIf-Range: \"other\"\r\n".to_owned(),
+            200,
+            "0123456789",
+        ),
     ] {
         let reply = server.with("/a/b.txt", &header);
         assert_eq!(reply.status, status, "{header}");
         assert!(status == 416 || reply.body == body, "{header}: {reply:?}");
     }
     let head = server.request("HEAD", "/a/b.txt", "", "");
-    assert_eq!((head.status, head.header("content-length"), head.body.as_str()), (200, Some("10"), ""));
-    assert_eq!(server.request("POST", "/a/b.txt", "Content-Length: 0\r\n", "").status, 405);
+    assert_eq!(
+        (
+            head.status,
+            head.header("content-length"),
+            head.body.as_str()
+        ),
+        (200, Some("10"), "")
+    );
+    assert_eq!(
+        server
+            .request("POST", "/a/b.txt", "Content-Length: 0\r\n", "")
+            .status,
+        405
+    );
     assert_eq!(server.get("/nowhere").status, 404);
     assert_eq!(server.get("/data.sqlite").status, 403);
 }
@@ -208,15 +262,27 @@ fn stored_frames_are_sent_to_who_takes_them() {
     }
     assert_eq!(head.header("content-encoding"), Some("zstd"));
     assert_ne!(head.header("etag"), plain.header("etag"));
-    assert_eq!(zstd::decode_all(&bytes[end..]).unwrap(), plain.body.as_bytes());
+    assert_eq!(
+        zstd::decode_all(&bytes[end..]).unwrap(),
+        plain.body.as_bytes()
+    );
 }
 
 #[test]
 fn malformed_requests_are_refused_and_harm_nobody() {
     let scratch = Scratch::new();
-    let server = Server::start(&files_only(&scratch), &["--header-size", "8K", "--header-timeout", "1s"]);
-    let long = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(20_000));
-    let many = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: y\r\n".repeat(300));
+    let server = Server::start(
+        &files_only(&scratch),
+        &["--header-size", "8K", "--header-timeout", "1s"],
+    );
+    let long = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
+    let many = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
+        "X: y\r\n".repeat(300)
+    );
     for (request, statuses) in [
         ("GET / HTTP/1.1\r\n\r\n", &[400][..]),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", &[400]),
@@ -229,9 +295,18 @@ fn malformed_requests_are_refused_and_harm_nobody() {
         ("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", &[405]),
         ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", &[400, 505, 0]),
         ("GET / HTTP/1.1\r\nHost : a\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", &[400]),
-        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n", &[400]),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+            &[400],
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            &[400],
+        ),
+        (
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+            &[400],
+        ),
         ("\u{16}\u{3}\u{1}\u{2}", &[400, 0]),
         ("nonsense\r\n\r\n", &[400]),
         (long.as_str(), &[431]),
@@ -253,7 +328,10 @@ fn length_and_chunks_together_smuggle_nothing() {
     let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 60\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n\
                    GET /a/b.txt HTTP/1.1\r\nHost: a\r\n\r\n";
     let answer = server.raw(request.as_bytes());
-    assert!(!answer.contains("0123456789"), "the second request was answered: {answer}");
+    assert!(
+        !answer.contains("0123456789"),
+        "the second request was answered: {answer}"
+    );
 }
 
 #[test]
@@ -263,11 +341,19 @@ fn pipelined_requests_are_answered_in_order() {
     let mut requests = String::new();
     for index in 0..50 {
         let path = if index % 2 == 0 { "/a/b.txt" } else { "/" };
-        let close = if index == 49 { "Connection: close\r\n" } else { "" };
+        let close = if index == 49 {
+            "Connection: close\r\n"
+        } else {
+            ""
+        };
         requests.push_str(&format!("GET {path} HTTP/1.1\r\nHost: a\r\n{close}\r\n"));
     }
     let answer = server.raw(requests.as_bytes());
-    let bodies: Vec<&str> = answer.split("\r\n\r\n").skip(1).map(|part| part.split("HTTP/1.1").next().unwrap()).collect();
+    let bodies: Vec<&str> = answer
+        .split("\r\n\r\n")
+        .skip(1)
+        .map(|part| part.split("HTTP/1.1").next().unwrap())
+        .collect();
     assert_eq!(bodies, ["0123456789", "<p>front"].repeat(25));
 }
 
@@ -277,7 +363,9 @@ fn a_slow_head_is_cut_off() {
     let server = Server::start(&files_only(&scratch), &["--header-timeout", "500ms"]);
     let start = Instant::now();
     let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost:").unwrap();
     let mut answer = Vec::new();
     // The end may come as a reset.
@@ -292,7 +380,11 @@ fn hosts_choose_the_image() {
     let (one, two) = (scratch.path("one.zapp"), scratch.path("two.zapp"));
     fs::rename(packed(&scratch, &[("index.html", "one")]), &one).unwrap();
     let hosts = "schema = 1\n[site]\nhosts = [\"two.example\"]\nindex = [\"index.html\"]\n";
-    fs::rename(packed(&scratch, &[("index.html", "two"), ("zapp.toml", hosts)]), &two).unwrap();
+    fs::rename(
+        packed(&scratch, &[("index.html", "two"), ("zapp.toml", hosts)]),
+        &two,
+    )
+    .unwrap();
     let named = format!("one.example={}", one.display());
     let server = Server::start(&two, &["--host", &named]);
     for (host, status, body) in [
@@ -304,7 +396,11 @@ fn hosts_choose_the_image() {
         let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         let reply = Reply::parse(&server.raw(request.as_bytes()));
         assert_eq!(reply.status, status, "{host}");
-        assert!(body.is_empty() || reply.body == body, "{host}: {}", reply.body);
+        assert!(
+            body.is_empty() || reply.body == body,
+            "{host}: {}",
+            reply.body
+        );
     }
 }
 
@@ -325,7 +421,10 @@ fn an_image_is_swapped_by_a_rename() {
         assert!(since.elapsed() < Duration::from_secs(20), "not swapped");
         std::thread::sleep(Duration::from_millis(50));
     }
-    assert!(exchange(server.admin, b"GET /metrics HTTP/1.0\r\n\r\n").contains("zapp_image_swaps_total{site=\"live\"} 1"));
+    assert!(
+        exchange(server.admin, b"GET /metrics HTTP/1.0\r\n\r\n")
+            .contains("zapp_image_swaps_total{site=\"live\"} 1")
+    );
 }
 
 #[test]
@@ -333,7 +432,12 @@ fn a_truncated_file_harms_nobody() {
     let scratch = Scratch::new();
     let image = files_only(&scratch);
     let server = Server::start(&image, &["--no-watch"]);
-    fs::OpenOptions::new().write(true).open(&image).unwrap().set_len(0).unwrap();
+    fs::OpenOptions::new()
+        .write(true)
+        .open(&image)
+        .unwrap()
+        .set_len(0)
+        .unwrap();
     for _ in 0..3 {
         assert_eq!(server.get("/a/b.txt").body, "0123456789");
         assert_eq!(server.get("/style.css").status, 200);
@@ -343,8 +447,16 @@ fn a_truncated_file_harms_nobody() {
 #[test]
 fn a_bad_manifest_is_refused_with_its_line() {
     let scratch = Scratch::new();
-    let image = packed(&scratch, &[("index.html", "x"), ("zapp.toml", "schema = 1\n[site]\ndenny = []\n")]);
-    zapp(args!["serve", "--check", image]).code(2).says("line 3");
+    let image = packed(
+        &scratch,
+        &[
+            ("index.html", "x"),
+            ("zapp.toml", "schema = 1\n[site]\ndenny = []\n"),
+        ],
+    );
+    zapp(args!["serve", "--check", image])
+        .code(2)
+        .says("line 3");
 }
 
 #[test]

@@ -48,7 +48,9 @@ fn image() -> Result<PathBuf, String> {
         zapp(args!["pack", site, "-o", image]).ok();
         Ok((scratch, image))
     });
-    made.as_ref().map(|(_, image)| image.clone()).map_err(Clone::clone)
+    made.as_ref()
+        .map(|(_, image)| image.clone())
+        .map_err(Clone::clone)
 }
 
 macro_rules! server {
@@ -66,47 +68,94 @@ fn every_request_starts_from_the_same_snapshot() {
     // Two warm-up requests, then this one; none of the requests before it left a trace.
     for _ in 0..50 {
         let reply = server.get("/x?y=1");
-        assert_eq!((reply.status, reply.body.as_str()), (200, "GET /x?y=1 served 3"));
-        assert!(reply.header("server-timing").is_some_and(|timing| timing.contains("cpu;dur=")));
-        assert!(reply.header("x-zapp-report").is_some_and(|report| report.contains("\"traps\":")));
+        assert_eq!(
+            (reply.status, reply.body.as_str()),
+            (200, "GET /x?y=1 served 3")
+        );
+        assert!(
+            reply
+                .header("server-timing")
+                .is_some_and(|timing| timing.contains("cpu;dur="))
+        );
+        assert!(
+            reply
+                .header("x-zapp-report")
+                .is_some_and(|report| report.contains("\"traps\":"))
+        );
     }
     assert_eq!(server.get("/hello.txt").body, "hello");
-    assert_eq!(server.request("POST", "/body", "Content-Length: 5\r\n", "12345").body, "12345");
-    let chunked = server.request("POST", "/body", "Transfer-Encoding: chunked\r\n", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n");
+    assert_eq!(
+        server
+            .request("POST", "/body", "Content-Length: 5\r\n", "12345")
+            .body,
+        "12345"
+    );
+    let chunked = server.request(
+        "POST",
+        "/body",
+        "Transfer-Encoding: chunked\r\n",
+        "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+    );
     assert_eq!(chunked.body, "abcde");
     assert_eq!(server.get("/large").body.len(), 1_000_000);
     let head = server.request("HEAD", "/large", "", "");
-    assert_eq!((head.header("content-length"), head.body.as_str()), (Some("1000000"), ""));
+    assert_eq!(
+        (head.header("content-length"), head.body.as_str()),
+        (Some("1000000"), "")
+    );
 }
 
 #[test]
 fn hostile_requests_get_their_status_and_harm_nobody() {
     let server = server!("-n", "4");
     for (path, status) in [
-        ("/loop", 504), ("/bomb", 500), ("/flood", 500), ("/deep", 500), ("/silent", 502), ("/fault", 500), ("/error", 500),
+        ("/loop", 504),
+        ("/bomb", 500),
+        ("/flood", 500),
+        ("/deep", 500),
+        ("/silent", 502),
+        ("/fault", 500),
+        ("/error", 500),
     ] {
         std::thread::scope(|scope| {
             let hostile = scope.spawn(|| server.get(path).status);
             for _ in 0..5 {
                 let reply = server.get("/neighbour");
-                assert_eq!((reply.status, reply.body.as_str()), (200, "GET /neighbour served 3"), "beside {path}");
+                assert_eq!(
+                    (reply.status, reply.body.as_str()),
+                    (200, "GET /neighbour served 3"),
+                    "beside {path}"
+                );
             }
             assert_eq!(hostile.join().unwrap(), status, "{path}");
         });
     }
     let large = format!("Content-Length: {}\r\n", 65 << 10);
     assert_eq!(server.request("POST", "/body", &large, "").status, 413);
-    let chunks = format!("{}0\r\n\r\n", format!("1000\r\n{}\r\n", "x".repeat(4096)).repeat(20));
-    assert_eq!(server.request("POST", "/body", "Transfer-Encoding: chunked\r\n", &chunks).status, 413);
+    let chunks = format!(
+        "{}0\r\n\r\n",
+        format!("1000\r\n{}\r\n", "x".repeat(4096)).repeat(20)
+    );
+    assert_eq!(
+        server
+            .request("POST", "/body", "Transfer-Encoding: chunked\r\n", &chunks)
+            .status,
+        413
+    );
     let metrics = exchange(server.admin, b"GET /metrics HTTP/1.0\r\n\r\n");
-    assert!(metrics.contains("zapp_worker_restarts_total{site=\"guest\"} 0"), "{metrics}");
+    assert!(
+        metrics.contains("zapp_worker_restarts_total{site=\"guest\"} 0"),
+        "{metrics}"
+    );
 }
 
 #[test]
 fn expect_is_answered_before_the_body() {
     let server = server!();
     let mut stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     let head = "POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
     stream.write_all(head.as_bytes()).unwrap();
     let mut interim = [0; 25];
@@ -122,13 +171,22 @@ fn expect_is_answered_before_the_body() {
 fn a_full_queue_is_answered_503() {
     let server = server!("-n", "1", "--queue", "1", "--queue-timeout", "200ms");
     let statuses: Vec<u16> = std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..4).map(|_| scope.spawn(|| server.get("/loop"))).collect();
-        clients.into_iter().map(|client| client.join().unwrap()).map(|reply| {
-            assert!(reply.status != 503 || reply.header("retry-after").is_some());
-            reply.status
-        }).collect()
+        let clients: Vec<_> = (0..4)
+            .map(|_| scope.spawn(|| server.get("/loop")))
+            .collect();
+        clients
+            .into_iter()
+            .map(|client| client.join().unwrap())
+            .map(|reply| {
+                assert!(reply.status != 503 || reply.header("retry-after").is_some());
+                reply.status
+            })
+            .collect()
     });
-    assert!(statuses.contains(&504) && statuses.contains(&503), "{statuses:?}");
+    assert!(
+        statuses.contains(&504) && statuses.contains(&503),
+        "{statuses:?}"
+    );
     assert_eq!(server.get("/").status, 200);
 }
 
@@ -156,7 +214,10 @@ fn the_worker_is_confined() {
     assert!(status.contains("Seccomp:\t2"), "{status}");
     for task in fs::read_dir(format!("/proc/{worker}/task")).unwrap() {
         let status = fs::read_to_string(task.unwrap().path().join("status")).unwrap();
-        assert!(status.contains("Seccomp_filters:\t4"), "a thread without all filters: {status}");
+        assert!(
+            status.contains("Seccomp_filters:\t4"),
+            "a thread without all filters: {status}"
+        );
     }
 }
 
@@ -165,11 +226,18 @@ fn running_requests_end_before_the_server_does() {
     let server = server!();
     let address = server.address;
     let running = std::thread::spawn(move || {
-        exchange(address, b"GET /loop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        exchange(
+            address,
+            b"GET /loop HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        )
     });
     std::thread::sleep(Duration::from_millis(300));
     let since = Instant::now();
     assert!(server.stop().success());
     assert!(since.elapsed() < Duration::from_secs(20));
-    assert_eq!(Reply::parse(&running.join().unwrap()).status, 504, "the loop ran into its own limit");
+    assert_eq!(
+        Reply::parse(&running.join().unwrap()).status,
+        504,
+        "the loop ran into its own limit"
+    );
 }

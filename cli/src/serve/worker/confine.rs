@@ -225,7 +225,10 @@ fn filter(step: Step) -> anyhow::Result<BpfProgram> {
             rules.insert(number::OPENAT, Vec::new());
             // The second step installs one more filter.
             rules.insert(number::SECCOMP, Vec::new());
-            rules.entry(number::PRCTL).or_default().extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
+            rules
+                .entry(number::PRCTL)
+                .or_default()
+                .extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
         }
         Step::Guests(Files::Landlocked) => {
             rules.insert(number::OPENAT, any_of(vec![masked(2, OPEN_CHANGES, 0)?])?);
