@@ -38,6 +38,10 @@ struct Done {
     queued: Duration,
 }
 
+/// How much of a body that is too large is read, and how long, so that the client sees the answer.
+const DISCARD_MAX: usize = 4 << 20;
+const DISCARD_TIME: Duration = Duration::from_secs(2);
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Answers a request; never fails, every problem has a status.
@@ -252,7 +256,7 @@ impl Call<'_> {
         };
         let (parts, body) = request.into_parts();
         // The whole body is here before an instance is taken: no guest ever waits for a client.
-        let body = match self.body(body).await {
+        let body = match self.body(body, &parts.headers).await {
             Ok(body) => body,
             Err(status) => {
                 done.response = status_only(status);
@@ -306,21 +310,27 @@ impl Call<'_> {
     }
 
     /// The request's body, within its limit and in time.
-    async fn body(&self, body: Incoming) -> Result<Bytes, StatusCode> {
+    async fn body(&self, mut body: Incoming, headers: &HeaderMap) -> Result<Bytes, StatusCode> {
         let max = self.site.limits.body_bytes;
-        if body.size_hint().lower() > max {
-            return Err(StatusCode::PAYLOAD_TOO_LARGE);
-        }
         if body.is_end_stream() {
             return Ok(Bytes::new());
         }
-        let limited = Limited::new(body, usize::try_from(max).unwrap_or(usize::MAX));
-        match tokio::time::timeout(self.server.http.body_timeout, limited.collect()).await {
-            Ok(Ok(collected)) => Ok(collected.to_bytes()),
-            Ok(Err(error)) if error.is::<LengthLimitError>() => Err(StatusCode::PAYLOAD_TOO_LARGE),
-            Ok(Err(_)) => Err(StatusCode::BAD_REQUEST),
-            Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+        let too_large = body.size_hint().lower() > max;
+        // A client that asks first has not sent anything yet, and need not.
+        if too_large && headers.contains_key(header::EXPECT) {
+            return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
+        if !too_large {
+            let limited = Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX));
+            match tokio::time::timeout(self.server.http.body_timeout, limited.collect()).await {
+                Ok(Ok(collected)) => return Ok(collected.to_bytes()),
+                Ok(Err(error)) if error.is::<LengthLimitError>() => {}
+                Ok(Err(_)) => return Err(StatusCode::BAD_REQUEST),
+                Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
+            }
+        }
+        discard(body).await;
+        Err(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
     fn answered(&self, method: &Method, answer: Answer) -> Response<Body> {
@@ -380,6 +390,22 @@ impl Call<'_> {
         );
         status_only(status)
     }
+}
+
+/// Reads on for a moment. Closing a connection while the client still sends would make its system throw our answer away.
+async fn discard(mut body: Incoming) {
+    let reading = async {
+        let mut left = DISCARD_MAX;
+        while let Some(Ok(frame)) = body.frame().await {
+            let read = frame.data_ref().map_or(0, Bytes::len);
+            left = left.saturating_sub(read);
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever sends more or slower than this has to make do with a closed connection.
+    let _ = tokio::time::timeout(DISCARD_TIME, reading).await;
 }
 
 /// The status that stands for an ending without an answer.

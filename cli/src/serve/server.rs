@@ -273,7 +273,6 @@ async fn converse(server: Arc<Server>, connection: Connection) {
         .header_read_timeout(server.http.header_timeout)
         .max_headers(128)
         .max_header_size(server.http.header_bytes)
-        .pipeline_flush(true)
         .serve_connection(TokioIo::new(connection.stream), service);
     tokio::pin!(conversation);
     // Errors here are the client's: it went away, was too slow, or spoke something else than HTTP.

@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context, anyhow, bail};
 use imagefs::Image;
 use sandbox::{
-    Config, Finished, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox, Snapshot,
+    Config, Finished, ImageTree, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox,
+    Snapshot,
 };
 
 use super::backend::{Asked, Backend, Cancel};
-use super::image_tree::ImageTree;
 use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
 
 /// Tells the guest that nobody will ask this instance again, so that it need not tidy up.
@@ -56,7 +56,7 @@ impl Guests {
             .load(&elf)
             .with_context(|| format!("program {}", setup.entry))?;
         drop(elf);
-        let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image)));
+        let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
         let cold = sandbox.start(&program, &limits(&setup.limits), &mounts)?;
         if !setup.snapshot {
             let (arguments, environment) = (setup.arguments.clone(), setup.environment.clone());

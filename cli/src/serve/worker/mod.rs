@@ -7,7 +7,6 @@ mod backend;
 mod confine;
 mod guest;
 mod hello;
-mod image_tree;
 mod serve;
 
 #[cfg(test)]
