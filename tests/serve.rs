@@ -283,6 +283,8 @@ fn malformed_requests_are_refused_and_harm_nobody() {
         "GET / HTTP/1.1\r\nHost: a\r\n{}\r\n",
         "X: y\r\n".repeat(300)
     );
+    // 0 stands for a connection that is closed without a word, as what is hardly HTTP deserves, or reset while the client
+    // still sends.
     for (request, statuses) in [
         ("GET / HTTP/1.1\r\n\r\n", &[400][..]),
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", &[400]),
@@ -309,7 +311,7 @@ fn malformed_requests_are_refused_and_harm_nobody() {
         ),
         ("\u{16}\u{3}\u{1}\u{2}", &[400, 0]),
         ("nonsense\r\n\r\n", &[400]),
-        (long.as_str(), &[431]),
+        (long.as_str(), &[431, 0]),
         (many.as_str(), &[431]),
     ] {
         let shown: String = request.chars().take(60).collect();

@@ -17,7 +17,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Error;
+use crate::error::{Error, printable};
 use crate::reader::{Class, DirEntry, Image, Ino, Kind, Stat};
 use place::Temp;
 use select::Selection;
@@ -312,9 +312,11 @@ impl Extract<'_, '_> {
         let mut result = Ok(());
         if !self.options.no_xattrs {
             for (name, value) in self.image.xattrs(ino) {
-                if name.starts_with(b"user.")
-                    && let Err(e) = place::set_xattr(fd, name, value)
-                {
+                // Other name spaces hold capabilities and labels: an image must not hand those out.
+                if !name.starts_with(b"user.") {
+                    let what = format!("attribute {} is not restored", printable(name));
+                    result = Err(Error::source(&self.path, what));
+                } else if let Err(e) = place::set_xattr(fd, name, value) {
                     result = Err(self.io("set extended attribute", e));
                 }
             }

@@ -33,11 +33,11 @@ const NOPS: [&[u8]; 11] = [
 /// Reads the linked file, merges padding, lets the verifier judge it, and writes the program under its name at once.
 pub(crate) fn finish(linked: &Path, output: &Path) -> Result<(), Error> {
     let mut file = std::fs::read(linked).map_err(Error::io(linked))?;
-    show_headers(&mut file);
     let refuse = |what: String| Error::Link {
         path: output.to_owned(),
         what,
     };
+    show_headers(&mut file).ok_or_else(|| refuse("no room for its program headers".into()))?;
     let (offset, address, length) =
         segment(&file, |flags| flags & 1 != 0).ok_or_else(|| refuse("no text segment".into()))?;
     let text = file
