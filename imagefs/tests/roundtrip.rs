@@ -104,6 +104,24 @@ fn pack_dir(
     pack(scanned.tree, options, out, &|_| (), &AtomicBool::new(false))
 }
 
+/// The odd tree packed with default options: its scratch directory, the source in it, and the image.
+fn odd_image() -> (tempfile::TempDir, PathBuf, Image) {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    std::fs::create_dir(&source).unwrap();
+    odd_tree(&source);
+    let out = dir.path().join("x.zapp");
+    pack_dir(
+        &source,
+        &out,
+        &ScanOptions::default(),
+        &PackOptions::default(),
+    )
+    .unwrap();
+    let image = Image::open(&out).unwrap();
+    (dir, source, image)
+}
+
 /// Everything that can be asked of a directory on disk, by path.
 fn dump_disk(root: &Path) -> BTreeMap<Vec<u8>, String> {
     let mut all = BTreeMap::new();
@@ -237,19 +255,7 @@ fn the_same_tree_gives_the_same_bytes() {
 #[test]
 fn symlinks_resolve_inside_the_image_only() {
     use imagefs::ResolveError::{Loop, NotADirectory, NotFound};
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("source");
-    std::fs::create_dir(&source).unwrap();
-    odd_tree(&source);
-    let out = dir.path().join("x.zapp");
-    pack_dir(
-        &source,
-        &out,
-        &ScanOptions::default(),
-        &PackOptions::default(),
-    )
-    .unwrap();
-    let image = Image::open(&out).unwrap();
+    let (_dir, _source, image) = odd_image();
     let root = image.root();
     let at = |path: &str| image.lookup(path.as_bytes()).unwrap();
     let resolve = |path: &str| image.resolve(root, path.as_bytes(), true);
@@ -269,19 +275,7 @@ fn symlinks_resolve_inside_the_image_only() {
 
 #[test]
 fn raw_files_can_be_mapped_and_are_hashed_once() {
-    let dir = tempfile::tempdir().unwrap();
-    let source = dir.path().join("source");
-    std::fs::create_dir(&source).unwrap();
-    odd_tree(&source);
-    let out = dir.path().join("x.zapp");
-    pack_dir(
-        &source,
-        &out,
-        &ScanOptions::default(),
-        &PackOptions::default(),
-    )
-    .unwrap();
-    let image = Image::open(&out).unwrap();
+    let (_dir, source, image) = odd_image();
     assert_eq!(image.blocks_hashed(), 0);
     let program = image.lookup(b"program-1500000").unwrap();
     let extent = image.extent(program).unwrap().unwrap();

@@ -1,7 +1,7 @@
 //! Replaces the SQLite databases of a tree by prepared copies, and drops their sidecar files.
 
 use std::ffi::OsStr;
-use std::io::{Read, Seek};
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -206,15 +206,5 @@ impl Read for Reading {
             .map_err(std::io::Error::other)?;
         self.at += n as u64;
         Ok(n)
-    }
-}
-
-impl Seek for Reading {
-    fn seek(&mut self, to: std::io::SeekFrom) -> std::io::Result<u64> {
-        if let std::io::SeekFrom::Start(at) = to {
-            self.at = at.min(self.opened.size());
-            return Ok(self.at);
-        }
-        Err(std::io::ErrorKind::Unsupported.into())
     }
 }

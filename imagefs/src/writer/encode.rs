@@ -33,7 +33,9 @@ pub(super) fn write(
         tree,
         layout,
         dictionary: Vec::new(),
-        compressors: Vec::new(),
+        compressors: (0..work.pool.current_num_threads())
+            .map(|_| Mutex::default())
+            .collect(),
     };
     let mut blocks = Vec::with_capacity(layout.jobs.len());
     let mut done = 0;
@@ -50,9 +52,6 @@ pub(super) fn write(
             }
         }
         let batch = &layout.jobs[at..end];
-        encoder
-            .compressors
-            .resize_with(work.pool.current_num_threads(), Default::default);
         let encoded: Vec<Encoded> = work.pool.install(|| {
             batch
                 .par_iter()

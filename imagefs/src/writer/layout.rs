@@ -37,6 +37,13 @@ pub(super) struct Plan {
     grams: Vec<u32>,
 }
 
+impl Plan {
+    /// Whether it is compressed together with others: with the dictionary, or as part of it.
+    fn is_text(&self) -> bool {
+        matches!(self.class, Class::Packed | Class::Blocks)
+    }
+}
+
 /// A block to be written. Contents are indices of [`Layout::contents`].
 pub(super) enum Job {
     /// A stretch of a content as it is; the first one of a raw file begins on a page.
@@ -91,7 +98,6 @@ impl Layout {
             dictionary: None,
             rows: Vec::new(),
         };
-        let text = |c: &Plan| matches!(c.class, Class::Packed | Class::Blocks);
         layout.raw();
         layout.each(
             |c| c.class == Class::Frame,
@@ -109,7 +115,7 @@ impl Layout {
             |this, content| this.rows.push(content),
         );
         debug_assert_eq!(layout.rows.len(), layout.contents.len());
-        debug_assert!(layout.contents.iter().all(|c| !text(c) || c.count > 0));
+        debug_assert!(layout.contents.iter().all(|c| !c.is_text() || c.count > 0));
         if layout.jobs.len() >= NONE as usize {
             return Err(Error::Limit {
                 what: "number of blocks".into(),
@@ -188,7 +194,7 @@ impl Layout {
     /// Takes the contents of the dictionary and makes its block.
     fn choose_dictionary(&mut self) -> Vec<usize> {
         let text: Vec<usize> = (0..self.contents.len())
-            .filter(|&i| matches!(self.contents[i].class, Class::Packed | Class::Blocks))
+            .filter(|&i| self.contents[i].is_text())
             .collect();
         let bytes = text.iter().map(|&i| self.contents[i].size).sum();
         let candidates: Vec<Candidate> = text

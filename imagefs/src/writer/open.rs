@@ -175,17 +175,16 @@ impl Opened {
     /// # Errors
     /// The system says no while the holes are listed.
     pub(super) fn data_ranges(&self) -> Result<Option<Arc<[Range<u64>]>>, Error> {
-        let (file, seen) = match (&self.bytes, self.seen) {
+        let file = match (&self.bytes, self.seen) {
             (
                 Bytes::File {
                     data: Some(data), ..
                 },
                 _,
             ) => return Ok(Some(Arc::clone(data))),
-            (Bytes::File { file, .. }, Some(seen)) if seen.sparse => (file, seen),
+            (Bytes::File { file, .. }, Some(seen)) if seen.sparse => file,
             _ => return Ok(None),
         };
-        debug_assert!(seen.sparse);
         let failed = |e: rustix::io::Errno| io_error("lseek", &self.path, e.into());
         let mut ranges = Vec::new();
         let mut at = 0;
