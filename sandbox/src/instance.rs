@@ -494,6 +494,22 @@ impl Waiting {
         freeze::freeze(snapshot, slot, registers, state, reseeds)
     }
 
+    /// Gives the guest its request and runs it until it waits again.
+    ///
+    /// # Errors
+    /// What is left of it when it ended before that.
+    pub fn serve_next(mut self, request: &Request) -> Result<Waiting, Box<Finished>> {
+        self.instance.exchange.response = None;
+        self.instance.deliver(request);
+        self.instance.run_to_accept()
+    }
+
+    /// Whether the guest has answered the request before the one it waits for.
+    #[must_use]
+    pub fn has_answered(&self) -> bool {
+        self.instance.exchange.response.is_some()
+    }
+
     /// Gives the guest its request and runs it to its end.
     #[must_use]
     pub fn serve(mut self, request: &Request) -> Finished {

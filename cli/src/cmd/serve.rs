@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use crate::serve::log::{AccessFormat, Level, Log, LogFormat};
+use crate::serve::manifest::SnapshotLevel;
 use crate::serve::options::{Address, Ceilings, HttpOptions, Options};
 use crate::serve::units::{Size, Span};
 use crate::serve::wire::Limits;
@@ -138,6 +139,9 @@ pub(crate) struct Args {
     /// Use images where they lie instead of a sealed copy; only root or you may be able to write them
     #[arg(long)]
     trust_file: bool,
+    /// How far the program has come in the snapshot that every request starts from [default: as the manifest says]
+    #[arg(long, value_enum, value_name = "LEVEL", env = "ZAPP_SNAPSHOT")]
+    snapshot: Option<SnapshotLevel>,
     /// Access log to a file, or to standard output for -
     #[arg(long, value_name = "FILE", env = "ZAPP_ACCESS_LOG")]
     access_log: Option<PathBuf>,
@@ -219,6 +223,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             queue: args.queue.unwrap_or(concurrency * 4),
             queue_timeout: args.queue_timeout.0,
             trust_file: args.trust_file,
+            snapshot: args.snapshot,
         },
         http: HttpOptions {
             header_bytes: usize::try_from(args.header_size.0).context("--header-size")?,

@@ -188,12 +188,14 @@ pub(crate) struct Warmup {
 }
 
 /// How far the program has come in the snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum SnapshotLevel {
     /// The interpreter runs and its caches are full; no request has begun.
     #[default]
     AfterStartup,
+    /// Beside that, the site's own bootstrap has run, for those requests that may go on from there.
+    AfterBootstrap,
     /// Every instance starts at the program's entry.
     None,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::manifest::SnapshotLevel;
 use super::wire::Limits;
 
 /// Ceilings over every image's wishes, and how much runs at once.
@@ -18,6 +19,8 @@ pub(crate) struct Ceilings {
     pub(crate) queue_timeout: Duration,
     /// Images are used where they lie, when only their owner can write them.
     pub(crate) trust_file: bool,
+    /// How far programs have come in their snapshots, whatever the manifests say.
+    pub(crate) snapshot: Option<SnapshotLevel>,
 }
 
 /// Options of the whole server.

@@ -17,8 +17,8 @@ use super::log::{Level, Log};
 use super::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
 use super::options::Ceilings;
 use super::path::SitePath;
-use super::route::{Route, Router};
-use super::wire::{Limits, Pairs, Setup};
+use super::route::{Route, Router, Script};
+use super::wire::{Bootstrap, BootstrapKind, Limits, Pairs, Setup};
 
 /// Host name of warm-up requests.
 const WARM_UP_HOST: &str = "localhost";
@@ -41,7 +41,10 @@ impl Site {
     /// Opens an image and checks everything that can be checked without running it.
     pub(crate) fn load(name: &str, path: &Path, ceilings: &Ceilings) -> anyhow::Result<Site> {
         let image = ingest(path, ceilings.trust_file)?;
-        let manifest = Manifest::of_image(&image)?;
+        let mut manifest = Manifest::of_image(&image)?;
+        if let Some(level) = ceilings.snapshot {
+            manifest.warmup.snapshot = level;
+        }
         let router =
             Router::new(&image, &manifest).map_err(|e| anyhow::anyhow!("zapp.toml: {e}"))?;
         if let Some(database) = &manifest.database {
@@ -122,6 +125,37 @@ impl Site {
                 Vec::new()
             },
             snapshot,
+            bootstrap: self.bootstrap()?,
+        }))
+    }
+
+    /// How the site's bootstrap is reached, when the manifest wants a snapshot behind it.
+    fn bootstrap(&self) -> anyhow::Result<Option<Bootstrap>> {
+        if self.manifest.warmup.snapshot != SnapshotLevel::AfterBootstrap {
+            return Ok(None);
+        }
+        let site = &self.manifest.site;
+        let front = site
+            .front_controller
+            .as_ref()
+            .context("zapp.toml: warmup.snapshot after-bootstrap needs site.front_controller")?;
+        let script = Script {
+            name: front.clone().into_bytes(),
+            path_info: None,
+        };
+        let root = site.root.trim_matches('/');
+        let wordpress = format!("{root}/wp-includes/version.php");
+        let kind = match self
+            .image
+            .lookup(wordpress.trim_start_matches('/').as_bytes())
+        {
+            Some(_) => BootstrapKind::WordPress,
+            None => BootstrapKind::Call,
+        };
+        Ok(Some(Bootstrap {
+            kind,
+            request: cgi::warm_up("/", &site.root, WARM_UP_HOST, &script),
+            hosts: site.hosts.clone(),
         }))
     }
 

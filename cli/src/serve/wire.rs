@@ -69,6 +69,27 @@ pub(crate) struct Setup {
     pub(crate) warmup: Vec<Pairs>,
     /// Whether instances are clones of a warmed one.
     pub(crate) snapshot: bool,
+    /// Snapshots behind the site's own bootstrap, beside the warmed one.
+    pub(crate) bootstrap: Option<Bootstrap>,
+}
+
+/// How to make snapshots behind a site's own bootstrap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bootstrap {
+    pub(crate) kind: BootstrapKind,
+    /// The request that freezes: the front page, from nobody.
+    pub(crate) request: Pairs,
+    /// Host names for which snapshots are made before anybody asks.
+    pub(crate) hosts: Vec<String>,
+}
+
+/// Who calls `zapp_freeze()`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum BootstrapKind {
+    /// The site itself.
+    Call,
+    /// Nobody: the guest knows where WordPress has ended its own.
+    WordPress,
 }
 
 /// Limits of one request, already the smaller of the operator's and the image's.

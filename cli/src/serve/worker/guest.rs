@@ -11,6 +11,7 @@ use sandbox::{
 };
 
 use super::backend::{Asked, Backend, Cancel};
+use super::bootstrap::Bootstraps;
 use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
 
 /// Tells the guest that nobody will ask this instance again, so that it need not tidy up.
@@ -24,8 +25,11 @@ pub(super) struct Guests {
 
 #[derive(Debug)]
 enum Start {
-    /// Every request gets a clone of a guest that waits in `accept`.
-    Warm(Snapshot),
+    /// Every request gets a clone of a guest that waits in `accept`, or of one that has loaded the site as well.
+    Warm {
+        snapshot: Snapshot,
+        bootstraps: Option<Bootstraps>,
+    },
     /// Every request gets a guest that starts at its entry.
     Cold {
         snapshot: Snapshot,
@@ -76,20 +80,28 @@ impl Guests {
             let running = warming.spawn_scoped(scope, || warm(&cold, setup))?;
             running.join().map_err(|_| anyhow!("warming up panicked"))?
         })?;
+        let bootstraps = setup
+            .bootstrap
+            .as_ref()
+            .map(|plan| Bootstraps::start(plan, &setup.warmup, &warm))
+            .transpose()?;
         Ok(Guests {
-            start: Start::Warm(warm),
+            start: Start::Warm {
+                snapshot: warm,
+                bootstraps,
+            },
         })
     }
 }
 
-/// What all instances at once may use, and one more that is being warmed.
+/// What all instances at once may use, and two more: one that is being warmed, and one it is compared with.
 fn budget(setup: &Setup) -> u64 {
     let limits = &setup.limits;
     let each = limits
         .memory_bytes
         .saturating_add(limits.scratch_bytes)
         .saturating_add(64 << 20);
-    each.saturating_mul(u64::from(setup.concurrency) + 1)
+    each.saturating_mul(u64::from(setup.concurrency) + 2)
 }
 
 fn limits(limits: &Limits) -> sandbox::Limits {
@@ -159,21 +171,45 @@ fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
 }
 
 /// How a guest ended and the end of what it said, for people.
-fn describe(ended: &Finished) -> String {
+pub(super) fn describe(ended: &Finished) -> String {
     let from = ended.stderr.len().saturating_sub(2000);
     let said = imagefs::printable(&ended.stderr[from..]);
     format!("{:?} {said}", ended.report.outcome)
 }
 
-fn last(mut variables: Pairs) -> Pairs {
+pub(super) fn last(mut variables: Pairs) -> Pairs {
     variables.push((LAST_REQUEST.to_vec(), b"1".to_vec()));
     variables
 }
 
 impl Backend for Guests {
     fn answer(&self, asked: Asked, started: &dyn Fn(Cancel)) -> Answer {
-        let (builder, variables) = match &self.start {
-            Start::Warm(snapshot) => (Instance::builder(snapshot), last(asked.variables)),
+        let Asked { variables, body } = asked;
+        let made = match &self.start {
+            Start::Warm {
+                bootstraps: Some(bootstraps),
+                ..
+            } => bootstraps.find(&variables).map(|made| (bootstraps, made)),
+            _ => None,
+        };
+        let request = Request {
+            variables: last(variables),
+        };
+        if let Some((bootstraps, made)) = made {
+            let builder = Instance::builder(&made.snapshot).request(request.clone());
+            match run(builder, started) {
+                Ok(finished) if made.shows_in(&finished) => {
+                    eprintln!(
+                        "worker: an answer showed the request that was frozen; the default snapshot answers"
+                    );
+                    bootstraps.refuse(&made);
+                }
+                Ok(finished) => return answer(finished),
+                Err(ending) => return Answer::ended(ending),
+            }
+        }
+        let builder = match &self.start {
+            Start::Warm { snapshot, .. } => Instance::builder(snapshot),
             Start::Cold {
                 snapshot,
                 arguments,
@@ -181,28 +217,28 @@ impl Backend for Guests {
             } => {
                 let builder =
                     Instance::builder(snapshot).args(arguments.iter().map(String::as_str));
-                let builder = environment
+                environment
                     .iter()
-                    .fold(builder, |b, variable| b.env(variable.as_str()));
-                (builder, last(asked.variables))
+                    .fold(builder, |b, variable| b.env(variable.as_str()))
             }
         };
-        let built = builder
-            .request(Request { variables })
-            .stdin(Input::Bytes(asked.body))
-            .build();
-        let instance = match built {
-            Ok(instance) => instance,
-            Err(sandbox::Error::Busy { .. }) => return Answer::ended(Ending::Busy),
-            Err(error) => {
-                eprintln!("worker: no instance: {error}");
-                return Answer::ended(Ending::HostBug);
-            }
-        };
-        let canceller = instance.canceller();
-        started(Box::new(move || canceller.cancel()));
-        answer(instance.run())
+        let builder = builder.request(request).stdin(Input::Bytes(body));
+        run(builder, started).map_or_else(Answer::ended, answer)
     }
+}
+
+/// Runs one instance, if there is one to be had.
+fn run(builder: sandbox::Builder<'_>, started: &dyn Fn(Cancel)) -> Result<Finished, Ending> {
+    let instance = builder.build().map_err(|error| match error {
+        sandbox::Error::Busy { .. } => Ending::Busy,
+        error => {
+            eprintln!("worker: no instance: {error}");
+            Ending::HostBug
+        }
+    })?;
+    let canceller = instance.canceller();
+    started(Box::new(move || canceller.cancel()));
+    Ok(instance.run())
 }
 
 /// What the front is told about a finished instance.

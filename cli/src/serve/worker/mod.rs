@@ -4,6 +4,7 @@
 //! nothing else, confines itself before it starts a thread or looks at the image, and ends when the socket does.
 
 mod backend;
+mod bootstrap;
 mod confine;
 mod guest;
 mod hello;

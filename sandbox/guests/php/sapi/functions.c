@@ -14,6 +14,13 @@ ZEND_END_ARG_INFO()
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_headers, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_keep, 0, 1, IS_VOID, 0)
+	ZEND_ARG_TYPE_INFO(0, text, IS_STRING, 0)
+ZEND_END_ARG_INFO()
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_kept, 0, 0, IS_STRING, 1)
+ZEND_END_ARG_INFO()
+
 /* Sends everything there is. The instance goes on, and what it prints later goes nowhere, as users know it. */
 static PHP_FUNCTION(fastcgi_finish_request)
 {
@@ -40,6 +47,8 @@ static PHP_FUNCTION(apache_request_headers)
 static const zend_function_entry functions[] = {
 	PHP_FE(fastcgi_finish_request, arginfo_yes_or_no)
 	PHP_FE(zapp_freeze, arginfo_yes_or_no)
+	PHP_FE(zapp_keep, arginfo_keep)
+	PHP_FE(zapp_kept, arginfo_kept)
 	PHP_FE(apache_request_headers, arginfo_headers)
 	PHP_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
 	PHP_FE_END

@@ -19,6 +19,8 @@ void zapp_reseed(void);
 /* Before the script of a request: see bootstrap.c. */
 void zapp_bootstrap_begin(void);
 PHP_FUNCTION(zapp_freeze);
+PHP_FUNCTION(zapp_keep);
+PHP_FUNCTION(zapp_kept);
 
 /* Starts PHP with the given lines of php.ini on top of all others, answers requests until there are none, and returns the exit status. */
 int zapp_serve(const char *ini_lines);
