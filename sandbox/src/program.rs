@@ -82,7 +82,7 @@ impl Program {
         check_processor(&policy)?;
         let parsed = verifier::Program::parse(bytes).map_err(ProgramError::from)?;
         let text = parsed.text();
-        let sealed = SealedFile::new(c"zapp-text", text.bytes, 0xCC, true)
+        let sealed = SealedFile::text(text.bytes, text.address)
             .map_err(Error::system("sealing the text"))?;
         assert_eq!(
             sealed.len(),

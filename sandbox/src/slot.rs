@@ -50,6 +50,11 @@ impl Slot {
         region
             .advise_all()
             .map_err(Error::system("madvise of a slot"))?;
+        for span in snapshot.spans() {
+            if span.backing == Backing::Text {
+                region.use_huge_pages(span.start, span.len);
+            }
+        }
         let bytes = snapshot
             .limits()
             .return_stack_bytes
@@ -214,7 +219,10 @@ pub(crate) fn place(region: &Region, snapshot: &Snapshot, span: &Span) -> io::Re
             .as_fd()
     };
     let source = match &span.backing {
-        Backing::Text => Source::Text(snapshot.program().text().as_fd(), 0),
+        Backing::Text => {
+            let text = snapshot.program().text();
+            Source::Text(text.as_fd(), text.start())
+        }
         Backing::ReadOnly(at) => Source::ReadOnly(data(), *at),
         Backing::Data(at) => Source::CopyOnWrite(data(), *at),
         Backing::Frozen(at) => Source::CopyOnWrite(frozen(), *at),

@@ -8,7 +8,7 @@
 //! bytes are reached only through the copy routines below, which return `Fault` instead of crashing
 //! when the memory is not there (the signal handler moves `%rip` to the routine's fix-up).
 
-use super::linux::{self, Mapping, PAGE, Protection};
+use super::linux::{self, HUGE_PAGE, Mapping, PAGE, Protection};
 use std::arch::global_asm;
 use std::io;
 use std::ops::Range;
@@ -125,6 +125,21 @@ impl Region {
             }
         }
         Ok(())
+    }
+
+    /// Maps a range of a shared file with huge pages where the kernel can: a large program then needs few entries of
+    /// the processor's address cache. Only for text, which is never private, so that no reset ever looks at it.
+    pub(crate) fn use_huge_pages(&self, start: u32, len: usize) {
+        let address = self.checked(start, len);
+        let first = address.next_multiple_of(HUGE_PAGE);
+        let end = (address + len) / HUGE_PAGE * HUGE_PAGE;
+        if first < end {
+            let inner = start + u32::try_from(first - address).expect("less than a huge page");
+            // A kernel that will not is as correct, and slower: old, built without huge pages, short of memory.
+            let _ = self
+                .advise(start, len, libc::MADV_HUGEPAGE)
+                .and_then(|()| self.advise(inner, end - first, libc::MADV_COLLAPSE));
+        }
     }
 
     /// Drops the private pages of a range: it reads as the mapping's source again.

@@ -9,6 +9,9 @@ use std::path::Path;
 /// The page size of x86-64; slots, snapshots and traps are all built on it.
 pub(crate) const PAGE: usize = 4096;
 
+/// The smallest huge page of x86-64, what one entry of a page directory can map.
+pub(crate) const HUGE_PAGE: usize = 2 << 20;
+
 /// What a mapping may be used for. Write and execute never come together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Protection {

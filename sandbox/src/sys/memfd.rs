@@ -3,7 +3,7 @@
 //! The order matters (review E2, F18): write through the descriptor, seal against writing, growing,
 //! shrinking and further seals, and only then read back what is to be trusted.
 
-use super::linux::{self, Mapping, PAGE};
+use super::linux::{self, HUGE_PAGE, Mapping, PAGE};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -14,6 +14,8 @@ use std::os::unix::fs::FileExt;
 #[derive(Debug)]
 pub(crate) struct SealedFile {
     file: File,
+    /// Where in the file the bytes begin.
+    start: usize,
     len: usize,
     view: Mapping,
 }
@@ -29,15 +31,45 @@ impl SealedFile {
         padding: u8,
         executable: bool,
     ) -> io::Result<SealedFile> {
+        SealedFile::placed(name, bytes, padding, executable, 0)
+    }
+
+    /// Seals a program's text for the address `address`: file offset and address agree in all bits below
+    /// [`HUGE_PAGE`], or the kernel could not map it with huge pages.
+    pub(crate) fn text(bytes: &[u8], address: u32) -> io::Result<SealedFile> {
+        let address = usize::try_from(address).expect("u32 fits usize");
+        SealedFile::placed(c"zapp-text", bytes, 0xCC, true, address % HUGE_PAGE)
+    }
+
+    fn placed(
+        name: &CStr,
+        bytes: &[u8],
+        padding: u8,
+        executable: bool,
+        start: usize,
+    ) -> io::Result<SealedFile> {
         let file = File::from(create(name, executable)?);
-        file.write_all_at(bytes, 0)?;
-        let rest = bytes.len().next_multiple_of(PAGE).max(PAGE) - bytes.len();
-        file.write_all_at(&vec![padding; rest], u64_of(bytes.len()))?;
-        let len = bytes.len() + rest;
+        let len = bytes.len().next_multiple_of(PAGE).max(PAGE);
+        file.write_all_at(&vec![padding; start], 0)?;
+        file.write_all_at(bytes, u64_of(start))?;
+        file.write_all_at(
+            &vec![padding; len - bytes.len()],
+            u64_of(start + bytes.len()),
+        )?;
         // SAFETY: F_ADD_SEALS takes an integer; no memory is involved.
         linux::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
-        let view = Mapping::shared_read(file.as_fd(), len)?;
-        Ok(SealedFile { file, len, view })
+        let view = Mapping::shared_read(file.as_fd(), start + len)?;
+        Ok(SealedFile {
+            file,
+            start,
+            len,
+            view,
+        })
+    }
+
+    /// Where in the file the bytes begin.
+    pub(crate) fn start(&self) -> u64 {
+        u64_of(self.start)
     }
 
     /// Length in bytes, a multiple of the page size.
@@ -47,9 +79,9 @@ impl SealedFile {
 
     /// The sealed bytes. They cannot change, so a shared reference to them is sound.
     pub(crate) fn bytes(&self) -> &[u8] {
-        // SAFETY: the view covers `len` bytes for as long as `self` lives, and the seals keep
-        // every page present in the file and unchanged.
-        unsafe { std::slice::from_raw_parts(self.view.pointer(0).cast(), self.len) }
+        // SAFETY: the view covers `start` and `len` bytes for as long as `self` lives, and the seals
+        // keep every page present in the file and unchanged.
+        unsafe { std::slice::from_raw_parts(self.view.pointer(self.start).cast(), self.len) }
     }
 
     /// True when all four seals are in place and no page of the file is a hole (review §6 row 6).
@@ -58,7 +90,8 @@ impl SealedFile {
         let seals = unsafe { libc::fcntl(self.file.as_raw_fd(), libc::F_GET_SEALS) };
         // SAFETY: lseek takes no memory.
         let hole = unsafe { libc::lseek(self.file.as_raw_fd(), 0, libc::SEEK_HOLE) };
-        seals & SEALS == SEALS && usize::try_from(hole).is_ok_and(|hole| hole == self.len)
+        seals & SEALS == SEALS
+            && usize::try_from(hole).is_ok_and(|hole| hole == self.start + self.len)
     }
 }
 
