@@ -8,6 +8,7 @@ mod support;
 mod damage;
 mod exit_codes;
 mod extract;
+mod guest;
 mod mount;
 mod pack;
 mod roundtrip;

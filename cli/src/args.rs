@@ -49,6 +49,8 @@ pub(crate) enum Command {
     /// Compiles C to a guest program: gcc's options, a drop-in CC
     Cc(cmd::cc::Args),
     #[command(after_help = EXIT_CODES)]
+    Guest(cmd::guest::Args),
+    #[command(after_help = EXIT_CODES)]
     Verify(cmd::verify::Args),
     #[command(after_help = cmd::run::EXIT_CODES)]
     Run(Box<cmd::run::Args>),

@@ -48,6 +48,15 @@ pub(crate) fn say(error: &anyhow::Error) {
 
 /// The exit code of an error.
 pub(crate) fn code(error: &anyhow::Error) -> u8 {
+    let stopped = |cause: &(dyn std::error::Error + 'static)| {
+        matches!(
+            cause.downcast_ref(),
+            Some(toolchain::error::Error::Interrupted)
+        )
+    };
+    if error.chain().any(stopped) {
+        return INTERRUPTED;
+    }
     match error
         .chain()
         .find_map(|cause| cause.downcast_ref::<Error>())

@@ -1,16 +1,18 @@
 //! `zapp demo`: from a fresh clone to a running site: builds what is missing, packs a fixture with PHP, serves it.
 
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use imagefs::scan::{ScanOptions, scan};
 use imagefs::tree::{Meta, Node, Source, Tree};
 use imagefs::writer::{PackOptions, pack};
+use toolchain::guest::Guest;
 
 use super::serve;
 use crate::serve::manifest::PROGRAM_PATH;
@@ -40,14 +42,17 @@ struct ServeLine {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let stop = crate::interrupt::flag()?;
+    toolchain::process::stop_on(&stop);
+    let sources = toolchain::guest::source_tree();
     if !sources.join("fixtures/sites/blog").is_dir() {
         bail!(
             "the demo needs the source tree of zapp, which is no longer at {}",
             sources.display()
         );
     }
-    let php = php(&sources)?;
+    say("building what is missing");
+    let php = Guest::Php.build().context("cannot build PHP")?;
     let (name, site) = if args.wordpress {
         say("assembling WordPress");
         (
@@ -57,7 +62,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     } else {
         ("blog", sources.join("fixtures/sites/blog"))
     };
-    let image = image(name, &site, &php)?;
+    let image = image(name, &site, &php, &stop)?;
     if args.pack_only {
         writeln!(std::io::stdout(), "{}", image.display())?;
         return Ok(Status::Done);
@@ -75,32 +80,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
 
 fn say(what: &str) {
     eprintln!("zapp: {what}");
-}
-
-/// The PHP guest, built by its recipe when it is not there yet.
-fn php(sources: &Path) -> anyhow::Result<PathBuf> {
-    let sysroot = toolchain::guest::sysroot().context("cannot build the guest libc")?;
-    // The recipe wants one word for a compiler: a script that calls this program.
-    let dir = toolchain::guest::cache_folder().join("bin");
-    std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
-    let compiler = dir.join("zapp-cc");
-    let this = std::env::current_exe().context("cannot find this program")?;
-    let script = format!(
-        "#!/bin/sh\nexec '{}' cc \"$@\"\n",
-        this.display().to_string().replace('\'', r"'\''")
-    );
-    let mut file = tempfile::NamedTempFile::new_in(&dir)?;
-    file.write_all(script.as_bytes())?;
-    file.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o755))?;
-    file.persist(&compiler)?;
-    let mut build = Command::new(sources.join("sandbox/guests/php/build"));
-    // What the compiler makes depends on the rewriter and the libc, which the libc's cache key stands for.
-    build
-        .arg("guest")
-        .arg(&compiler)
-        .env("ZAPP_CC_ID", sysroot.file_name().unwrap_or_default());
-    last_line(&mut build).context("cannot build PHP")
 }
 
 /// Runs a script that prints a path on the last line of stdout and its progress on stderr.
@@ -122,20 +101,19 @@ fn last_line(command: &mut Command) -> anyhow::Result<PathBuf> {
 }
 
 /// Packs a site together with PHP, without copying either.
-fn image(name: &str, site: &Path, php: &Path) -> anyhow::Result<PathBuf> {
+fn image(name: &str, site: &Path, php: &Path, stop: &AtomicBool) -> anyhow::Result<PathBuf> {
     say("packing the site");
     let mut scanned = scan(site, &ScanOptions::default())?;
     add_program(&mut scanned.tree, php).with_context(|| php.display().to_string())?;
     let dir = toolchain::guest::cache_folder().join("demo");
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let image = dir.join(format!("{name}.zapp"));
-    let stop = crate::interrupt::flag()?;
     let options = PackOptions {
         force: true,
         tool: concat!("zapp ", env!("CARGO_PKG_VERSION")).into(),
         ..PackOptions::default()
     };
-    let report = pack(scanned.tree, &options, &image, &|_| (), &stop)?;
+    let report = pack(scanned.tree, &options, &image, &|_| (), stop)?;
     say(&format!(
         "{} files, {} bytes, packed into {} bytes",
         report.files, report.total_size, report.image_len

@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod extract;
+pub(crate) mod guest;
 pub(crate) mod info;
 pub(crate) mod ls;
 #[cfg(feature = "fuse")]
@@ -35,6 +36,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
         Command::Cc(_) => unreachable!("intercepted before the command line is parsed"),
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(Status::Exit(run::run(*args))),
+        Command::Guest(args) => guest::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Worker => Ok(serve::run_worker()),

@@ -14,8 +14,10 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use crate::error::Error;
+pub use crate::process::run;
 pub(crate) use options::{Mode, Options};
-pub use tools::{ensure_tools, run};
+pub use tools::ensure_tools;
+pub(crate) use tools::missing;
 
 /// What `-dumpmachine` prints: a triplet that configure scripts know.
 pub const MACHINE: &str = "x86_64-linux-musl";

@@ -136,6 +136,19 @@ pub enum Error {
         /// What was expected.
         pinned: String,
     },
+    /// A guest whose recipe is not part of this program, and whose recipe is not where it was.
+    #[error(
+        "building {guest} needs the source tree of zapp, which is not at {}; name one with ZAPP_SOURCE_DIR", path.display()
+    )]
+    NoSources {
+        /// The guest.
+        guest: &'static str,
+        /// Where the tree was looked for.
+        path: PathBuf,
+    },
+    /// The build was told to stop.
+    #[error("interrupted")]
+    Interrupted,
 }
 
 impl Error {

@@ -2,7 +2,7 @@
 //!
 //! - [`mod@rewrite`] turns the assembly text of one file into sandboxed assembly;
 //! - [`cc`] is the compiler driver `zapp cc`, a drop-in `CC`;
-//! - [`guest`] builds the guest's C library from Debian's source and keeps it in a cache.
+//! - [`guest`] builds guests from Debian's sources and keeps them in a cache: the C library, PHP.
 //!
 //! It leaves out: C++ and other languages, shared objects, threads, unwinding, AVX.
 
@@ -16,6 +16,7 @@ mod flags;
 pub mod guest;
 mod operand;
 mod parse;
+pub mod process;
 pub mod rewrite;
 mod unit;
 

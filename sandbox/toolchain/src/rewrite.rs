@@ -25,8 +25,9 @@ use crate::unit::Unit;
 /// First line of every output; a file that starts with it is assembled as it is.
 pub const MARK: &str = "# sandboxed assembly";
 
-/// Names the rewriter's behaviour: libraries built by another one are built again.
-pub const VERSION: &str = "1";
+/// Names what the compiler makes of a source: a hash of the rewriter and the driver, taken when they were compiled.
+/// Libraries built by another one are built again.
+pub const VERSION: &str = env!("ZAPP_REWRITER");
 
 /// Start of the output: gas keeps instructions and locked groups inside 32-byte bundles.
 const HEAD: &str = ".bundle_align_mode 5\n";

@@ -19,7 +19,7 @@ pub(crate) fn preprocess(options: &Options) -> Result<ExitCode, Error> {
     for input in &options.inputs {
         gcc.arg(language_option(input.language)).arg(&input.path);
     }
-    let status = tools::status(&mut gcc)?;
+    let status = crate::process::status(&mut gcc)?;
     Ok(if status.success() {
         ExitCode::SUCCESS
     } else {

@@ -5,10 +5,10 @@ use std::process::Command;
 
 use super::compile::{object, temporary_object};
 use super::options::{Language, LinkItem, Options};
-use super::tools::run;
 use crate::error::Error;
 use crate::finish::finish;
 use crate::guest::sysroot;
+use crate::process::run;
 
 /// Layout of a guest program: text first, whole pages of it, then read-only data, then data.
 const LAYOUT: &str = include_str!("../../../guests/libc/guest.ld");

@@ -1,12 +1,13 @@
 //! The programs behind the driver: GCC, `as`, `ld`; how they are found, run, and installed.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, ExitStatus};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 use super::Options;
 use crate::error::Error;
 use crate::guest::sysroot;
+use crate::process::{run, run_whole};
 
 /// Names GCC 12 goes by; the rewriter was written for its output.
 const GCC: [&str; 2] = ["gcc-12", "gcc"];
@@ -70,10 +71,12 @@ pub fn ensure_tools(programs: &[&str]) -> Result<(), Error> {
     apt.args(["install", "-y", "--no-install-recommends", "-qq"])
         .args(&packages);
     apt.env("DEBIAN_FRONTEND", "noninteractive");
-    if run(&mut apt).is_err() {
+    // What apt says goes to stderr: stdout is for results.
+    apt.stdin(Stdio::null()).stdout(std::io::stderr());
+    if run_whole(&mut apt).is_err() {
         // The package lists may never have been fetched.
-        run(Command::new("apt-get").args(["update", "-qq"]))?;
-        run(&mut apt)?;
+        run_whole(Command::new("apt-get").args(["update", "-qq"]))?;
+        run_whole(&mut apt)?;
     }
     Ok(())
 }
@@ -87,7 +90,7 @@ fn package(program: &str) -> &str {
     }
 }
 
-fn missing(program: &str) -> Error {
+pub(crate) fn missing(program: &str) -> Error {
     let remedy = format!("apt-get install {}", package(program));
     Error::Missing {
         program: program.to_owned(),
@@ -98,27 +101,6 @@ fn missing(program: &str) -> Error {
 fn in_path(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
-}
-
-/// Runs a program to its end; a failure is an error that names it.
-pub fn run(command: &mut Command) -> Result<(), Error> {
-    let status = status(command)?;
-    if status.success() {
-        return Ok(());
-    }
-    let program = command.get_program().to_string_lossy().into_owned();
-    Err(Error::Program { program, status })
-}
-
-pub(crate) fn status(command: &mut Command) -> Result<ExitStatus, Error> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    command.status().map_err(|source| {
-        if source.kind() == std::io::ErrorKind::NotFound {
-            missing(&program)
-        } else {
-            Error::io(program)(source)
-        }
-    })
 }
 
 /// GCC with everything but inputs: the user's options, the fixed ones, and the guest's headers.

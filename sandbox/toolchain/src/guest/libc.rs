@@ -10,8 +10,9 @@ use sha2::{Digest, Sha256};
 
 use super::source::{Pin, fetch, hex};
 use super::{cached, run_with_progress};
-use crate::cc::{ensure_tools, run};
+use crate::cc::ensure_tools;
 use crate::error::Error;
+use crate::process::run;
 use crate::rewrite;
 
 const RECIPE: &str = include_str!("../../../guests/libc/recipe");
@@ -62,21 +63,26 @@ pub enum Flavour {
 
 /// Builds the library, or returns the finished build of the same recipe: a folder with `include` and `lib`.
 pub fn build(flavour: Flavour) -> Result<PathBuf, Error> {
-    let name = match flavour {
-        Flavour::Guest => format!("libc-{}", recipe_hash(flavour)),
-        Flavour::Native => format!("libc-native-{}", recipe_hash(flavour)),
-    };
-    cached(&name, |entry| {
+    cached(&name(flavour), |entry| {
         ensure_tools(&["gcc", "as", "make", "tar", "patch"])?;
-        let work = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
-        let tree = prepare(flavour, work.path())?;
+        let work = entry.with_file_name("work");
+        std::fs::create_dir(&work).map_err(Error::io(&work))?;
+        let tree = prepare(flavour, &work)?;
         compile(flavour, &tree, entry)?;
         if flavour == Flavour::Guest {
-            runtime(entry)
+            runtime(&work, entry)
         } else {
             Ok(())
         }
     })
+}
+
+/// The name of the cache entry.
+pub(crate) fn name(flavour: Flavour) -> String {
+    match flavour {
+        Flavour::Guest => format!("libc-{}", recipe_hash(flavour)),
+        Flavour::Native => format!("libc-native-{}", recipe_hash(flavour)),
+    }
 }
 
 /// Changes when anything that goes into the build changes, the rewriter included.
@@ -250,7 +256,7 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
         "CFLAGS=-O2",
     ]);
     // The driver must not ask for the libc it is building.
-    configure.env("ZAPP_SYSROOT", entry);
+    configure.env("ZAPP_SYSROOT", entry).env("TMPDIR", tree);
     configure
         .arg(format!("CC={compiler}"))
         .args(["AR=ar", "RANLIB=ranlib"]);
@@ -260,6 +266,7 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
         let mut make = Command::new("make");
         make.current_dir(tree)
             .env("ZAPP_SYSROOT", entry)
+            .env("TMPDIR", tree)
             .arg(format!("-j{jobs}"))
             .args(args);
         make
@@ -296,15 +303,14 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
 }
 
 /// Start file and compiler helpers.
-fn runtime(entry: &Path) -> Result<(), Error> {
-    let work = tempfile::tempdir().map_err(Error::io(std::env::temp_dir()))?;
+fn runtime(work: &Path, entry: &Path) -> Result<(), Error> {
     let library = entry.join("lib");
     let driver = driver()?;
     let mut words = driver.split(' ');
     let program = words.next().unwrap_or_default();
     let leading: Vec<&str> = words.collect();
     let build = |name: &str, text: &str, output: &Path| {
-        let file = work.path().join(name);
+        let file = work.join(name);
         std::fs::write(&file, text).map_err(Error::io(&file))?;
         run(Command::new(program)
             .args(&leading)
@@ -314,7 +320,7 @@ fn runtime(entry: &Path) -> Result<(), Error> {
             .env("ZAPP_SYSROOT", entry))
     };
     build("crt1.s", START, &library.join("crt1.o"))?;
-    let helpers = work.path().join("libgcc.o");
+    let helpers = work.join("libgcc.o");
     build("libgcc.c", HELPERS, &helpers)?;
     run(Command::new("ar")
         .arg("rcs")
@@ -322,21 +328,17 @@ fn runtime(entry: &Path) -> Result<(), Error> {
         .arg(helpers))
 }
 
-/// The command that runs this driver: `$ZAPP_CC`, or this very program with `cc`.
-fn driver() -> Result<String, Error> {
+/// The command that runs this driver: `$ZAPP_CC`, or this very program with `cc`. It is called by way of its process, so
+/// that it stays the same when its file is replaced while the build lasts.
+pub(crate) fn driver() -> Result<String, Error> {
     if let Ok(command) = std::env::var("ZAPP_CC") {
         return Ok(command);
     }
     let program = std::env::current_exe().map_err(Error::io("/proc/self/exe"))?;
-    let name = program
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or_default();
-    let program = program.display();
-    Ok(if name == "zapp-cc" {
-        program.to_string()
-    } else {
-        format!("{program} cc")
+    let this = format!("/proc/{}/exe", std::process::id());
+    Ok(match program.file_stem() {
+        Some(name) if name == "zapp-cc" => this,
+        _ => format!("{this} cc"),
     })
 }
 

@@ -1,14 +1,16 @@
 //! Source archives from Debian, by apt's own client with a configuration of its own, pinned by SHA-256.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use sha2::{Digest, Sha256};
 
 use super::cache_folder;
-use crate::cc::{ensure_tools, run};
+use crate::cc::ensure_tools;
 use crate::error::Error;
+use crate::process::run;
 
 /// Suites that may hold a pinned version: the pool keeps a file as long as one suite names it.
 const SUITES: [&str; 6] = [
@@ -75,14 +77,21 @@ fn download(pin: &Pin<'_>, into: &Path) -> Result<(), Error> {
             .stderr(std::process::Stdio::null());
         run(&mut command)
     };
-    eprintln!("zapp: fetching {} {} from Debian", pin.package, pin.version);
+    if std::io::stderr().is_terminal() {
+        eprintln!("zapp: fetching {} {} from Debian", pin.package, pin.version);
+    }
     let wanted = format!("{}={}", pin.package, pin.version);
     let get = ["source", "--download-only", "-qq", &wanted];
-    if apt(&get).is_ok() {
+    // apt's status covers every file of the package; only the pinned one is wanted.
+    let first = apt(&get);
+    if first.is_ok() || into.join(pin.file).is_file() {
         return Ok(());
     }
     apt(&["update", "-qq"])?;
-    apt(&get)
+    match apt(&get) {
+        Err(_) if into.join(pin.file).is_file() => Ok(()),
+        result => result,
+    }
 }
 
 /// apt's settings under the cache folder: its own sources, lists and archives.

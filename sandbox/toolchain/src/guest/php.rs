@@ -1,0 +1,90 @@
+//! PHP: the recipe is a script of its own, `sandbox/guests/php/build`, which keeps its work and its result in the cache.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::progress::{Progress, finish};
+use super::{cache_folder, libc, source_tree, sysroot, sysroot_path};
+use crate::error::Error;
+use crate::process::{Stream, read};
+
+const RECIPE: &str = "sandbox/guests/php/build";
+
+/// Builds PHP, or returns the finished program of the same recipe, libc and rewriter.
+pub fn build() -> Result<PathBuf, Error> {
+    let recipe = recipe()?;
+    sysroot()?;
+    if let Some(built) = path()? {
+        return Ok(built);
+    }
+    let cache = cache_folder();
+    // The script's temporary files die with this folder, however the script ends.
+    let scratch = tempfile::Builder::new()
+        .prefix(".php-")
+        .tempdir_in(&cache)
+        .map_err(Error::io(&cache))?;
+    let compiler = compiler(scratch.path())?;
+    let mut command = script(&recipe);
+    command
+        .arg("guest")
+        .arg(compiler)
+        .env("TMPDIR", scratch.path());
+    let mut progress = Progress::new("building PHP:");
+    let printed = read(&mut command, |line| match line {
+        Some((Stream::Err, line)) => progress.detail(said(line)),
+        _ => progress.tick(),
+    });
+    let printed = finish(&command, &mut progress, printed)?;
+    last_line(&printed.out).ok_or_else(|| Error::Usage(format!("{RECIPE} printed no path")))
+}
+
+/// The finished program, when there is one.
+pub fn path() -> Result<Option<PathBuf>, Error> {
+    let mut command = script(&recipe()?);
+    let printed = read(command.args(["path", "guest", "-"]), |_| ())?;
+    Ok(last_line(&printed.out).filter(|_| printed.status.success()))
+}
+
+fn recipe() -> Result<PathBuf, Error> {
+    let path = source_tree();
+    let recipe = path.join(RECIPE);
+    if recipe.is_file() {
+        Ok(recipe)
+    } else {
+        Err(Error::NoSources { guest: "php", path })
+    }
+}
+
+/// The recipe's script. What the compiler makes depends on the rewriter and the libc; the libc's name stands for both.
+fn script(recipe: &Path) -> Command {
+    let sysroot = sysroot_path();
+    let mut command = Command::new(recipe);
+    command
+        .env("ZAPP_CC_ID", sysroot.file_name().unwrap_or_default())
+        .env("ZAPP_CACHE_DIR", cache_folder());
+    command
+}
+
+/// The script wants one word for a compiler: a script that calls this very program.
+fn compiler(folder: &Path) -> Result<PathBuf, Error> {
+    let path = folder.join("zapp-cc");
+    let text = format!("#!/bin/sh\nexec {} \"$@\"\n", libc::driver()?);
+    std::fs::write(&path, text).map_err(Error::io(&path))?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))
+        .map_err(Error::io(&path))?;
+    Ok(path)
+}
+
+/// A line of the script's without its own name.
+fn said(line: &[u8]) -> String {
+    let line = String::from_utf8_lossy(line);
+    line.strip_prefix("php guest: ").unwrap_or(&line).to_owned()
+}
+
+fn last_line(text: &[u8]) -> Option<PathBuf> {
+    let line = text.trim_ascii_end().rsplit(|&byte| byte == b'\n').next()?;
+    (!line.is_empty()).then(|| OsString::from_vec(line.to_vec()).into())
+}
