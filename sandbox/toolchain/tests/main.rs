@@ -14,3 +14,19 @@ mod twin;
 fn full() -> bool {
     std::env::var_os("ZAPP_TEST_FULL").is_some()
 }
+
+/// Which part of the full sets to run, and of how many: all of them, or what `ZAPP_TEST_PART=K/N` says (K from 0).
+fn part() -> Option<(usize, usize)> {
+    if !full() {
+        return None;
+    }
+    let Some(text) = std::env::var_os("ZAPP_TEST_PART") else {
+        return Some((0, 1));
+    };
+    let text = text.to_str().expect("digits");
+    let (part, of) = text.split_once('/').expect("ZAPP_TEST_PART=K/N");
+    let number = |text: &str| text.parse::<usize>().expect("ZAPP_TEST_PART=K/N");
+    let (part, of) = (number(part), number(of));
+    assert!(part < of, "parts are counted from 0");
+    Some((part, of))
+}
