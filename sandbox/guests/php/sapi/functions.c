@@ -11,6 +11,10 @@
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_yes_or_no, 0, 0, _IS_BOOL, 0)
 ZEND_END_ARG_INFO()
 
+ZEND_BEGIN_ARG_INFO_EX(arginfo_filter, 0, 0, 0)
+	ZEND_ARG_INFO(0, value)
+ZEND_END_ARG_INFO()
+
 ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_headers, 0, 0, IS_ARRAY, 0)
 ZEND_END_ARG_INFO()
 
@@ -49,6 +53,7 @@ static const zend_function_entry functions[] = {
 	PHP_FE(zapp_freeze, arginfo_yes_or_no)
 	PHP_FE(zapp_keep, arginfo_keep)
 	PHP_FE(zapp_kept, arginfo_kept)
+	PHP_FE(zapp_constants, arginfo_filter)
 	PHP_FE(apache_request_headers, arginfo_headers)
 	PHP_FALIAS(getallheaders, apache_request_headers, arginfo_headers)
 	PHP_FE_END

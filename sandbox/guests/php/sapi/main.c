@@ -72,6 +72,7 @@ static void answer_request(void)
 				zend_file_handle file;
 				zend_stream_init_filename(&file, script);
 				file.primary_script = true;
+				zapp_constants_begin();
 				zapp_bootstrap_begin();
 				php_execute_script(&file);
 				zend_destroy_file_handle(&file);

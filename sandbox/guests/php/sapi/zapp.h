@@ -16,7 +16,10 @@ void zapp_request_info(void);
 /* Makes every generator of random numbers that outlives a request start afresh. */
 void zapp_reseed(void);
 
-/* Before the script of a request: see bootstrap.c. */
+/* Before the script of a request: see constants.c and bootstrap.c. */
+void zapp_constants_begin(void);
+PHP_FUNCTION(zapp_constants);
+
 void zapp_bootstrap_begin(void);
 PHP_FUNCTION(zapp_freeze);
 PHP_FUNCTION(zapp_keep);
