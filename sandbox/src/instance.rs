@@ -396,6 +396,8 @@ impl Instance {
 
     fn finish(mut self, outcome: Outcome) -> Finished {
         self.usage.scratch_bytes = self.state.view.peak_bytes();
+        let made_before = self.snapshot.state().view.made_in_trees();
+        self.usage.discarded_bytes += (self.state.view.made_in_trees()).saturating_sub(made_before);
         let host_bug = matches!(outcome, Outcome::HostBug { .. });
         let normal = matches!(outcome, Outcome::Exited { .. } | Outcome::Idle);
         self.usage.private_bytes = self.release(!host_bug, normal);

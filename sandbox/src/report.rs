@@ -70,8 +70,11 @@ pub struct Usage {
     pub scratch_bytes: u64,
     /// Files opened.
     pub files_opened: u64,
-    /// Bytes written to private copies of image files, which vanish with the instance.
+    /// Bytes written to private copies of image files, and of files made in directories of the image: what the guest
+    /// may have meant to keep, and what vanishes with the instance.
     pub discarded_bytes: u64,
+    /// Calls refused because scratch space or the number of scratch files was used up.
+    pub full_traps: u64,
     /// Calls that are not offered, by number, with how often each was made.
     pub unknown_traps: BTreeMap<u64, u64>,
 }

@@ -147,7 +147,10 @@ impl TrapHandler for Running<'_> {
         }
         registers.rax = match answer {
             Ok(value) => value,
-            Err(Stop::Error(errno)) => errno.result(),
+            Err(Stop::Error(errno)) => {
+                self.usage.full_traps += u64::from(errno.0 == libc::ENOSPC);
+                errno.result()
+            }
             Err(Stop::End(outcome)) => {
                 self.left = Some(HandlerLeft::Ended(outcome));
                 return Flow::Leave;

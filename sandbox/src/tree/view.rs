@@ -449,6 +449,42 @@ impl View {
         self.peak_bytes.max(self.bytes())
     }
 
+    /// Bytes of files that the instance made in directories of a tree, where a program means them to stay.
+    pub(crate) fn made_in_trees(&self) -> u64 {
+        let in_trees = self.changed.iter().filter(|(at, _)| self.is_in_tree(**at));
+        let nodes = in_trees.flat_map(|(_, names)| names.values().flatten());
+        nodes
+            .map(|node| match node {
+                Node::Scratch(number) => match self.inode(*number).map(|inode| &inode.content) {
+                    Some(Content::Regular(file)) => file.bytes().min(file.size()),
+                    _ => 0,
+                },
+                _ => 0,
+            })
+            .sum()
+    }
+
+    /// Whether a directory lies in a tree, or was made below one; `/tmp` and `/dev` do not count.
+    fn is_in_tree(&self, mut directory: Node) -> bool {
+        let top = self.changed.get(&self.root);
+        let is_own = |node| {
+            [&b"tmp"[..], b"dev"]
+                .iter()
+                .any(|name| top.is_some_and(|top| top.get(*name) == Some(&Some(node))))
+        };
+        loop {
+            match directory {
+                Node::Base(..) => return true,
+                Node::Device(_) => return false,
+                node if node == self.root || is_own(node) => return false,
+                Node::Scratch(number) => match self.inode(number).map(|inode| &inode.content) {
+                    Some(Content::Directory { parent }) => directory = *parent,
+                    _ => return false,
+                },
+            }
+        }
+    }
+
     fn check_room(&self, room: &Room) -> Result<(), Errno> {
         if self.bytes() + 2 * RECORD_BYTES > room.bytes || self.records / 2 >= room.files {
             return Err(Errno(libc::ENOSPC));

@@ -201,6 +201,32 @@ fn tree_files_are_written_privately() {
 }
 
 #[test]
+fn what_was_to_stay_is_counted_as_discarded() {
+    let snapshot = calls();
+    let create = u64::from((libc::O_CREAT | libc::O_RDWR).cast_unsigned());
+    let written = |path: &str, then: &str| {
+        let script = Script::new()
+            .path(AREA, path)
+            .call(libc::SYS_open, [AREA, create, 0o644])
+            .poke(AREA + 0x100, "hello")
+            .call(libc::SYS_write, [3, AREA + 0x100, 5]);
+        let script = match then {
+            "" => script,
+            "unlink" => script.call(libc::SYS_unlink, [AREA]),
+            target => script
+                .path(AREA + 0x300, target)
+                .call(libc::SYS_rename, [AREA, AREA + 0x300]),
+        };
+        script.play(&snapshot).finished.report.usage.discarded_bytes
+    };
+    assert_eq!(written("/etc/upload", ""), 5);
+    assert_eq!(written("/tmp/upload", ""), 0);
+    assert_eq!(written("/tmp/upload", "/etc/upload"), 5);
+    assert_eq!(written("/etc/journal", "unlink"), 0);
+    assert_eq!(written("/etc/upload", "/tmp/upload"), 0);
+}
+
+#[test]
 fn names_of_the_tree_can_be_removed_privately() {
     let played = Script::new()
         .path(AREA, "/etc/motd")
