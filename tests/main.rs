@@ -3,6 +3,8 @@
 //! They need no network. Those that need root, `/dev/fuse` or a program that is not installed print that they were
 //! skipped. `ZAPP_TEST_FULL=1` runs them on whole trees, and races for a minute, where a sample is taken otherwise.
 
+mod client;
+mod php;
 mod support;
 
 mod damage;
@@ -14,4 +16,8 @@ mod pack;
 mod roundtrip;
 mod serve;
 mod serve_guest;
+mod serve_http;
+mod serve_http2;
+mod serve_isolation;
+mod serve_php;
 mod sqlite;

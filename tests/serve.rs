@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,6 +15,7 @@ use crate::support::{Scratch, args, command, zapp};
 /// A running server, ended with the test.
 pub(crate) struct Server {
     child: Child,
+    said: Arc<Mutex<Vec<String>>>,
     pub(crate) address: SocketAddr,
     pub(crate) admin: SocketAddr,
 }
@@ -35,32 +36,46 @@ impl Server {
         .spawn()
         .expect("the program starts");
         let stderr = child.stderr.take().expect("it is piped");
-        let (sender, lines) = mpsc::channel();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let log = Arc::clone(&said);
         std::thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                // Nobody listens after the start, but the pipe must stay empty.
-                let _ = sender.send(line);
+                log.lock().unwrap().push(line);
             }
         });
-        let mut said = Vec::new();
         let mut wait = |words: &str| -> SocketAddr {
+            let since = Instant::now();
             loop {
-                let line = lines
-                    .recv_timeout(Duration::from_secs(60))
-                    .unwrap_or_else(|_| panic!("{said:?}"));
-                said.push(line.clone());
-                if let Some((_, address)) = line.split_once(words) {
+                let lines = said.lock().unwrap();
+                let mut found = lines.iter().filter_map(|line| line.split_once(words));
+                if let Some((_, address)) = found.next() {
                     return address.parse().expect("an address");
                 }
+                let ended = child.try_wait().expect("it is ours");
+                assert!(ended.is_none(), "{ended:?}: {lines:?}");
+                assert!(since.elapsed() < Duration::from_secs(60), "{lines:?}");
+                drop(lines);
+                std::thread::sleep(Duration::from_millis(5));
             }
         };
         let address = wait("listening on http://");
         let admin = wait("admin on http://");
         Server {
             child,
+            said,
             address,
             admin,
         }
+    }
+
+    /// What it has said on standard error.
+    pub(crate) fn log(&self) -> String {
+        self.said.lock().unwrap().join("\n")
+    }
+
+    /// Its metrics.
+    pub(crate) fn metrics(&self) -> String {
+        exchange(self.admin, b"GET /metrics HTTP/1.0\r\n\r\n")
     }
 
     pub(crate) fn pid(&self) -> Pid {

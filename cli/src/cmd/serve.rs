@@ -8,6 +8,7 @@ use anyhow::Context;
 use crate::serve::log::{AccessFormat, Level, Log, LogFormat};
 use crate::serve::manifest::SnapshotLevel;
 use crate::serve::options::{Address, Ceilings, HttpOptions, Options};
+use crate::serve::proxy::Trusted;
 use crate::serve::units::{Size, Span};
 use crate::serve::wire::Limits;
 use crate::serve::{self, worker};
@@ -142,6 +143,15 @@ pub(crate) struct Args {
     /// How far the program has come in the snapshot that every request starts from [default: as the manifest says]
     #[arg(long, value_enum, value_name = "LEVEL", env = "ZAPP_SNAPSHOT")]
     snapshot: Option<SnapshotLevel>,
+    /// Believe X-Forwarded-For and X-Forwarded-Proto of this proxy: an address, a network, or unix for local sockets; may
+    /// be repeated
+    #[arg(
+        long,
+        value_name = "CIDR",
+        value_delimiter = ',',
+        env = "ZAPP_TRUSTED_PROXY"
+    )]
+    trusted_proxy: Vec<Trusted>,
     /// Access log to a file, or to standard output for -
     #[arg(long, value_name = "FILE", env = "ZAPP_ACCESS_LOG")]
     access_log: Option<PathBuf>,
@@ -232,6 +242,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             write_timeout: args.write_timeout.0,
             connections: usize::try_from(args.connections)?,
             server_timing: args.server_timing,
+            trusted: args.trusted_proxy.clone(),
         },
         grace: args.grace.0,
         watch: (!args.no_watch).then_some(args.watch.0.max(Duration::from_millis(10))),

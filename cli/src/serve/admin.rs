@@ -41,7 +41,10 @@ pub(crate) async fn serve(server: Arc<Server>, listener: Listener) {
 
 fn answer(server: &Server, request: &Request<Incoming>) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        return status_only(StatusCode::METHOD_NOT_ALLOWED);
+        let mut response = status_only(StatusCode::METHOD_NOT_ALLOWED);
+        let allow = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, allow);
+        return response;
     }
     match request.uri().path() {
         "/-/healthy" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),

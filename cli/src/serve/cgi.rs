@@ -27,6 +27,7 @@ pub(crate) struct Facts<'a> {
     pub(crate) host: &'a str,
     pub(crate) server: (&'a str, u16),
     pub(crate) remote: (&'a str, u16),
+    pub(crate) https: bool,
     pub(crate) root: &'a str,
     pub(crate) script: &'a Script,
     pub(crate) request_id: &'a str,
@@ -72,7 +73,13 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
     add("SERVER_PORT", facts.server.1.to_string().as_bytes());
     add("REMOTE_ADDR", facts.remote.0.as_bytes());
     add("REMOTE_PORT", facts.remote.1.to_string().as_bytes());
-    add("REQUEST_SCHEME", b"http");
+    add(
+        "REQUEST_SCHEME",
+        if facts.https { b"https" } else { b"http" },
+    );
+    if facts.https {
+        add("HTTPS", b"on");
+    }
     add("REQUEST_METHOD", facts.method.as_bytes());
     add("REQUEST_URI", facts.uri.as_bytes());
     add("QUERY_STRING", query.as_bytes());
@@ -130,6 +137,7 @@ pub(crate) fn warm_up(uri: &str, root: &str, host: &str, script: &Script) -> Pai
         host,
         server: ("127.0.0.1", 80),
         remote: ("127.0.0.1", 0),
+        https: false,
         root,
         script,
         request_id: "warm-up",
@@ -153,6 +161,7 @@ mod tests {
             host: "example.org:8080",
             server: ("127.0.0.1", 8080),
             remote: ("127.0.0.2", 4711),
+            https: true,
             root: "/site/",
             script,
             request_id: "r1",
@@ -204,6 +213,8 @@ mod tests {
             ("HTTP_HOST", Some("example.org:8080")),
             ("SERVER_NAME", Some("example.org")),
             ("HTTP_X_REQUEST_ID", Some("r1")),
+            ("HTTPS", Some("on")),
+            ("REQUEST_SCHEME", Some("https")),
             ("HTTP_PROXY", None),
             ("HTTP_X_FORGED", None),
             ("HTTP_CONNECTION", None),

@@ -78,6 +78,9 @@ impl Files {
             (Stored::Plain, stat.size)
         };
         let head = self.head(file, &stat, stored);
+        if is_precondition_failed(request.headers, &head, &stat) {
+            return Ok(status_only(StatusCode::PRECONDITION_FAILED));
+        }
         if is_not_modified(request.headers, &head, &stat) {
             return Ok(not_modified(head));
         }
@@ -295,28 +298,44 @@ fn modified(stat: &Stat) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// Whether a list of entity tags names ours. Weak tags match only in a weak comparison (RFC 9110, 8.8.3.2).
+fn names_tag(headers: &HeaderMap, name: &HeaderName, head: &HeaderMap, is_weak: bool) -> bool {
+    let own = head
+        .get(header::ETAG)
+        .map(HeaderValue::as_bytes)
+        .unwrap_or_default();
+    let values = headers.get_all(name).iter();
+    values
+        .flat_map(|v| v.as_bytes().split(|&b| b == b','))
+        .any(|tag| {
+            let tag = tag.trim_ascii();
+            let strong = tag.strip_prefix(b"W/").filter(|_| is_weak).unwrap_or(tag);
+            tag == b"*" || strong == own
+        })
+}
+
+fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
+    let text = headers.get(name)?.to_str().ok()?;
+    httpdate::parse_http_date(text).ok()
+}
+
+/// RFC 9110, 13.2.2: `If-Match` decides when there is one, `If-Unmodified-Since` only otherwise.
+fn is_precondition_failed(headers: &HeaderMap, head: &HeaderMap, stat: &Stat) -> bool {
+    if headers.contains_key(header::IF_MATCH) {
+        return !names_tag(headers, &header::IF_MATCH, head, false);
+    }
+    match (date(headers, &header::IF_UNMODIFIED_SINCE), modified(stat)) {
+        (Some(since), Some(modified)) => modified > since,
+        _ => false,
+    }
+}
+
 /// RFC 9110, 13.2.2: the entity tag decides when there is one, the date only otherwise.
 fn is_not_modified(headers: &HeaderMap, head: &HeaderMap, stat: &Stat) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
-        let own = head
-            .get(header::ETAG)
-            .map(HeaderValue::as_bytes)
-            .unwrap_or_default();
-        let values = headers.get_all(header::IF_NONE_MATCH).iter();
-        return values
-            .flat_map(|v| v.as_bytes().split(|&b| b == b','))
-            .any(|tag| {
-                let tag = tag.trim_ascii();
-                tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == own
-            });
+        return names_tag(headers, &header::IF_NONE_MATCH, head, true);
     }
-    let since = headers
-        .get(header::IF_MODIFIED_SINCE)
-        .and_then(|v| v.to_str().ok());
-    match (
-        since.and_then(|v| httpdate::parse_http_date(v).ok()),
-        modified(stat),
-    ) {
+    match (date(headers, &header::IF_MODIFIED_SINCE), modified(stat)) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }

@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
 
@@ -61,7 +61,8 @@ impl Listener {
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
                 let peers = Peers {
-                    remote: (remote.ip().to_string(), remote.port()),
+                    remote: Some(remote.ip()),
+                    remote_port: remote.port(),
                     local: (local.ip().to_string(), local.port()),
                 };
                 Ok(Connection {
@@ -71,10 +72,9 @@ impl Listener {
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                // What CGI has no words for: a local peer counts as this machine.
-                let here = ("127.0.0.1".to_owned(), 0);
                 let peers = Peers {
-                    remote: here.clone(),
+                    remote: None,
+                    remote_port: 0,
                     local: ("127.0.0.1".to_owned(), 80),
                 };
                 Ok(Connection {
@@ -117,7 +117,12 @@ pub(crate) struct Patient {
     timeout: Duration,
     /// Set while a write waits.
     stalled: Option<Pin<Box<Sleep>>>,
+    /// Bytes that were looked at and not read yet.
+    ahead: Vec<u8>,
 }
+
+/// How a client of HTTP/2 begins (RFC 9113, 3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 impl Patient {
     fn new(stream: Stream, timeout: Duration) -> Patient {
@@ -125,6 +130,21 @@ impl Patient {
             stream,
             timeout,
             stalled: None,
+            ahead: Vec::new(),
+        }
+    }
+
+    /// Looks at the first bytes, which are read again afterwards, until they tell what the client speaks.
+    pub(crate) async fn begins_with_http2(&mut self) -> io::Result<bool> {
+        let mut ahead = Vec::with_capacity(4096);
+        loop {
+            let count = self.read_buf(&mut ahead).await?;
+            let common = ahead.len().min(HTTP2_PREFACE.len());
+            let is_preface = ahead[..common] == HTTP2_PREFACE[..common];
+            if count == 0 || !is_preface || common == HTTP2_PREFACE.len() {
+                self.ahead = ahead;
+                return Ok(is_preface && common == HTTP2_PREFACE.len());
+            }
         }
     }
 
@@ -155,6 +175,16 @@ impl AsyncRead for Patient {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buf.remaining());
+            buf.put_slice(&self.ahead[..count]);
+            self.ahead.drain(..count);
+            if self.ahead.is_empty() {
+                // A connection that stays must not keep the room.
+                self.ahead = Vec::new();
+            }
+            return Poll::Ready(Ok(()));
+        }
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),

@@ -5,7 +5,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -74,6 +74,8 @@ pub(crate) struct Log {
     level: Level,
     events: Mutex<Box<dyn Write + Send>>,
     access: Option<(AccessFormat, Mutex<Box<dyn Write + Send>>)>,
+    /// The access log's file, when it is one.
+    path: Option<PathBuf>,
 }
 
 impl Log {
@@ -84,15 +86,11 @@ impl Log {
         access: Option<&Path>,
         access_format: AccessFormat,
     ) -> anyhow::Result<Log> {
-        let access: Option<Box<dyn Write + Send>> = match access {
-            None => None,
-            Some(path) if path == Path::new("-") => Some(Box::new(std::io::stdout())),
-            Some(path) => {
-                let file = OpenOptions::new().create(true).append(true).open(path);
-                let file =
-                    file.map_err(|e| anyhow::anyhow!("access log {}: {e}", path.display()))?;
-                Some(Box::new(file))
-            }
+        let path = access.filter(|path| *path != Path::new("-"));
+        let access: Option<Box<dyn Write + Send>> = match (access, path) {
+            (None, _) => None,
+            (Some(_), None) => Some(Box::new(std::io::stdout())),
+            (Some(_), Some(path)) => Some(Box::new(open(path)?)),
         };
         let access = access.map(|writer| (access_format, Mutex::new(writer)));
         Ok(Log {
@@ -100,7 +98,17 @@ impl Log {
             level,
             events: Mutex::new(Box::new(std::io::stderr())),
             access,
+            path: path.map(Path::to_owned),
         })
+    }
+
+    /// Opens the access log's file again, after somebody has moved it away. The old one stays when that fails.
+    pub(crate) fn reopen(&self) -> anyhow::Result<()> {
+        if let (Some(path), Some((_, writer))) = (&self.path, &self.access) {
+            let file = open(path)?;
+            *writer.lock().unwrap_or_else(PoisonError::into_inner) = Box::new(file);
+        }
+        Ok(())
     }
 
     /// Writes an event about a site, or about the server when the site's name is empty.
@@ -136,6 +144,11 @@ impl std::fmt::Debug for Log {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Log({:?})", self.format)
     }
+}
+
+fn open(path: &Path) -> anyhow::Result<std::fs::File> {
+    let file = OpenOptions::new().create(true).append(true).open(path);
+    file.map_err(|e| anyhow::anyhow!("access log {}: {e}", path.display()))
 }
 
 fn write_line(writer: &Mutex<Box<dyn Write + Send>>, line: &str) {

@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use imagefs::{Image, Kind};
 use serde::Deserialize;
 
+use super::application::Application;
 use super::pattern::Pattern;
+use super::read_only::ReadOnly;
 use super::units::{Size, Span};
 
 /// Where the manifest lies in an image.
@@ -42,14 +44,22 @@ pub(crate) struct Manifest {
     /// Lines of php.ini.
     #[serde(default)]
     pub(crate) php: BTreeMap<String, IniValue>,
+    /// PHP constants, defined where the site has not defined them itself.
+    #[serde(default)]
+    pub(crate) constants: BTreeMap<String, Constant>,
     #[serde(default)]
     pub(crate) site: Site,
+    #[serde(default)]
+    pub(crate) read_only: ReadOnly,
     #[serde(default)]
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) database: Option<Database>,
     #[serde(default)]
     pub(crate) warmup: Warmup,
+    /// What lies in the image, when it is something known.
+    #[serde(skip)]
+    pub(crate) application: Option<Application>,
 }
 
 /// The only version of the form there is.
@@ -94,14 +104,40 @@ pub(crate) enum IniValue {
     Bool(bool),
     Number(i64),
     Text(String),
+    /// `opcache.enable = true` is a table to TOML.
+    Group(BTreeMap<String, IniValue>),
 }
 
-impl std::fmt::Display for IniValue {
+/// The lines of php.ini below a name.
+fn ini_lines(name: &str, value: &IniValue, lines: &mut Vec<String>) {
+    match value {
+        IniValue::Bool(on) => lines.push(format!("{name}={}", u8::from(*on))),
+        IniValue::Number(number) => lines.push(format!("{name}={number}")),
+        IniValue::Text(text) => lines.push(format!("{name}={text}")),
+        IniValue::Group(group) => {
+            for (rest, value) in group {
+                ini_lines(&format!("{name}.{rest}"), value, lines);
+            }
+        }
+    }
+}
+
+/// A value of `[constants]`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Constant {
+    Bool(bool),
+    Number(i64),
+    Text(String),
+}
+
+impl std::fmt::Display for Constant {
+    /// As the PHP guest reads it.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            IniValue::Bool(on) => write!(f, "{}", u8::from(*on)),
-            IniValue::Number(number) => write!(f, "{number}"),
-            IniValue::Text(text) => f.write_str(text),
+            Constant::Bool(on) => write!(f, "bool:{}", u8::from(*on)),
+            Constant::Number(number) => write!(f, "int:{number}"),
+            Constant::Text(text) => write!(f, "text:{text}"),
         }
     }
 }
@@ -216,8 +252,17 @@ pub(crate) enum ManifestError {
 }
 
 impl Manifest {
-    /// The manifest of an image, or one that fits what lies in it.
+    /// The manifest of an image, or one that fits what lies in it. What a known application needs is filled in.
     pub(crate) fn of_image(image: &Image) -> Result<Manifest, ManifestError> {
+        let mut manifest = Manifest::written(image)?;
+        manifest.application = Application::of(image, &manifest.site.root);
+        if let Some(application) = manifest.application {
+            application.fill_in(&mut manifest);
+        }
+        Ok(manifest)
+    }
+
+    fn written(image: &Image) -> Result<Manifest, ManifestError> {
         let Some(ino) = image.lookup(MANIFEST_PATH.as_bytes()) else {
             return Ok(Manifest::detect(image));
         };
@@ -290,14 +335,39 @@ impl Manifest {
         {
             return Err(bad("site.errors", "holds status codes from 400 to 599"));
         }
+        let is_name = |name: &String| {
+            let mut bytes = name.bytes();
+            bytes
+                .next()
+                .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_')
+                && bytes.all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        };
+        let is_plain = |value: &Constant| match value {
+            Constant::Text(text) => !text.contains(['"', '\\', '$', '\n', '\r', '\0']),
+            _ => true,
+        };
+        if let Some((name, _)) = self
+            .constants
+            .iter()
+            .find(|(name, value)| !is_name(name) || !is_plain(value))
+        {
+            let what =
+                format!("`{name}` is no name, or its text holds one of \" \\ $ or a line break");
+            return Err(bad("constants", &what));
+        }
+        if self
+            .read_only
+            .page
+            .as_ref()
+            .is_some_and(|p| !p.starts_with('/'))
+        {
+            return Err(bad("read_only.page", "must begin with a slash"));
+        }
         if self.warmup.urls.iter().any(|url| !url.starts_with('/')) {
             return Err(bad("warmup.urls", "must begin with a slash"));
         }
-        if self
-            .php
-            .iter()
-            .any(|(k, v)| k.contains(['=', '\n']) || v.to_string().contains('\n'))
-        {
+        let is_bad_name = |name: &String| name.contains('=');
+        if self.php.keys().any(is_bad_name) || self.php_lines().iter().any(|l| l.contains('\n')) {
             return Err(bad("php", "a line of php.ini cannot hold a line break"));
         }
         Ok(())
@@ -306,7 +376,7 @@ impl Manifest {
     /// What is served when nobody wrote a manifest: WordPress, a PHP site with a front controller, or plain files.
     pub(crate) fn detect(image: &Image) -> Manifest {
         let has = |path: &str| image.lookup(path.as_bytes()).is_some();
-        let text = if has("wp-includes/version.php") {
+        let text = if Application::of(image, "/").is_some() {
             WORDPRESS
         } else if has("index.php") {
             PHP
@@ -316,6 +386,15 @@ impl Manifest {
         Manifest::parse(text).expect("the built-in manifests are tested")
     }
 
+    /// `[php]` as lines of php.ini.
+    fn php_lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (name, value) in &self.php {
+            ini_lines(name, value, &mut lines);
+        }
+        lines
+    }
+
     /// The arguments of the program, its name first.
     pub(crate) fn arguments(&self, entry: &str) -> Vec<String> {
         let mut arguments = vec![entry.to_owned()];
@@ -323,8 +402,13 @@ impl Manifest {
             Some(given) => arguments.extend(given.iter().cloned()),
             None => {
                 arguments.push("--web".to_owned());
-                for (name, value) in &self.php {
-                    arguments.extend(["-d".to_owned(), format!("{name}={value}")]);
+                let mut set = |line: String| arguments.extend(["-d".to_owned(), line]);
+                self.php_lines().into_iter().for_each(&mut set);
+                if let Some(application) = self.application {
+                    set(format!("zapp.site={}", application.name()));
+                }
+                for (name, value) in &self.constants {
+                    set(format!("zapp.constant.{name}={value}"));
                 }
             }
         }
@@ -335,13 +419,11 @@ impl Manifest {
 /// Stock WordPress: its front controller, and the scripts beside it. What is no page of the site is not run.
 const WORDPRESS: &str = r#"
 schema = 1
-[program]
-env = { DISABLE_WP_CRON = "1" }
 [site]
 front_controller = "/index.php"
 deny = ["/wp-config.php", "/wp-config-sample.php", "/wp-content/database/**", "/wp-content/uploads/**/*.php",
-        "/wp-content/debug.log", "/xmlrpc.php", "*.sqlite"]
-php = ["/index.php", "/wp-*.php", "/wp-admin/**/*.php", "/wp-includes/js/tinymce/*.php"]
+        "/wp-content/debug.log", "*.sqlite"]
+php = ["/index.php", "/wp-*.php", "/xmlrpc.php", "/wp-admin/**/*.php", "/wp-includes/js/tinymce/*.php"]
 [site.headers]
 "/wp-content/**" = { cache-control = "public, max-age=86400" }
 "/wp-includes/**" = { cache-control = "public, max-age=86400" }
@@ -403,6 +485,12 @@ mod tests {
             "site.types.php = \"text/plain\"",
             "site.errors.200 = \"/x\"",
             "warmup.urls = [\"x\"]",
+            "constants.\"a b\" = 1",
+            "constants.a = \"${x}\"",
+            "constants.a = 1.5",
+            "read_only.page = \"x\"",
+            "read_only.screens = [\"a/b\"]",
+            "read_only.writes = \"keep\"",
             "site.deny = [\"a/b\"]",
         ] {
             let text = format!("schema = 1\n{line}\n");
@@ -412,7 +500,7 @@ mod tests {
 
     #[test]
     fn php_settings_become_options() {
-        let text = "schema = 1\n[php]\nmemory_limit = \"64M\"\ndisplay_errors = false\n";
+        let text = "schema = 1\n[php]\nmemory_limit = \"64M\"\ndisplay_errors = false\nsession.gc_divisor = 5\n";
         let manifest = Manifest::parse(text).unwrap();
         let expected = [
             "php",
@@ -421,7 +509,27 @@ mod tests {
             "display_errors=0",
             "-d",
             "memory_limit=64M",
+            "-d",
+            "session.gc_divisor=5",
         ];
         assert_eq!(manifest.arguments("php"), expected);
+    }
+
+    #[test]
+    fn constants_become_options() {
+        let text = "schema = 1\n[constants]\nA = true\nB = -3\nC = \"x y\"\n";
+        let manifest = Manifest::parse(text).unwrap();
+        let options: Vec<String> = manifest.arguments("php").split_off(2);
+        let lines: Vec<&str> = options
+            .iter()
+            .map(String::as_str)
+            .filter(|o| *o != "-d")
+            .collect();
+        let expected = [
+            "zapp.constant.A=bool:1",
+            "zapp.constant.B=int:-3",
+            "zapp.constant.C=text:x y",
+        ];
+        assert_eq!(lines, expected);
     }
 }

@@ -30,6 +30,8 @@ struct Site {
     count: u64,
     bytes: u64,
     cost: Cost,
+    /// Requests whose writes vanished.
+    discarded_writes: u64,
     dropped_headers: u64,
     rejected: u64,
 }
@@ -87,6 +89,7 @@ impl Metrics {
             site.cost.traps += cost.traps;
             site.cost.private_bytes += cost.private_bytes;
             site.cost.discarded_bytes += cost.discarded_bytes;
+            site.discarded_writes += u64::from(cost.discarded_bytes > 0);
         });
     }
 
@@ -188,8 +191,14 @@ impl Metrics {
         metric(
             "zapp_discarded_bytes_total",
             "counter",
-            "Bytes written to private copies, gone with the request.",
+            "Bytes written to the image's files or beside them, gone with the request.",
             &each(&|s| s.cost.discarded_bytes.to_string()),
+        );
+        metric(
+            "zapp_discarded_writes_total",
+            "counter",
+            "Requests whose writes were discarded.",
+            &each(&|s| s.discarded_writes.to_string()),
         );
         metric(
             "zapp_dropped_headers_total",

@@ -1,7 +1,7 @@
 //! The HTTP server: files straight from images, and a fresh instance for every other request.
 //!
 //! ```text
-//!  clients ── listener ── server ── request ──┬── files ────────────── image
+//!  clients ── listener ── conversation ── request ──┬── files ────────────── image
 //!                                   │ path    │
 //!                                   │ route   └── gate ── link ══ socket pair ══ worker (one process for each image)
 //!                                   └ cgi / guest_answer                           └ sandbox: clone, run, reset
@@ -12,8 +12,10 @@
 //! front starts another ([`link`]) and answers 502 to what was lost.
 
 mod admin;
+mod application;
 mod body;
 mod cgi;
+mod conversation;
 mod files;
 mod gate;
 mod guest_answer;
@@ -25,7 +27,9 @@ mod metrics;
 pub(crate) mod options;
 mod path;
 mod pattern;
+pub(crate) mod proxy;
 mod range;
+mod read_only;
 mod request;
 mod route;
 mod server;

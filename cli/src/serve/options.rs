@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::manifest::SnapshotLevel;
+use super::proxy::Trusted;
 use super::wire::Limits;
 
 /// Ceilings over every image's wishes, and how much runs at once.
@@ -40,7 +41,7 @@ pub(crate) struct Options {
 }
 
 /// Options of the HTTP side.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct HttpOptions {
     pub(crate) header_bytes: usize,
     pub(crate) header_timeout: Duration,
@@ -49,6 +50,8 @@ pub(crate) struct HttpOptions {
     pub(crate) connections: usize,
     /// Adds `Server-Timing` and `X-Zapp-Report` to responses.
     pub(crate) server_timing: bool,
+    /// Proxies whose word about the client is believed.
+    pub(crate) trusted: Vec<Trusted>,
 }
 
 /// Where to listen.

@@ -5,6 +5,8 @@
 //! backslash. What could be read in two ways is refused, never repaired: deny rules and file lookups must not disagree
 //! about a path.
 
+use hyper::Version;
+
 /// Why a request's target cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
@@ -183,11 +185,12 @@ impl Host {
     }
 
     /// The host a request is for. An authority in the request line wins over the header (RFC 9112, 3.2.2); there must
-    /// be exactly one `Host` header, but for HTTP/1.0, where there may be none and the default site answers.
+    /// be exactly one `Host` header, but for HTTP/1.0, where there may be none and the default site answers, and for
+    /// HTTP/2, where the authority has its place and a header may only repeat it (RFC 9113, 8.3.1).
     pub(crate) fn of_request<'a>(
         target: Option<&str>,
         mut headers: impl Iterator<Item = &'a [u8]>,
-        is_http_10: bool,
+        version: Version,
     ) -> Result<Option<Host>, Refusal> {
         let header = headers.next();
         if headers.next().is_some() {
@@ -198,18 +201,27 @@ impl Host {
                 let text = std::str::from_utf8(bytes).map_err(|_| Refusal::BadHost)?;
                 Some(Host::parse(text)?)
             }
-            None if is_http_10 => None,
+            None if version == Version::HTTP_10 => None,
+            None if version == Version::HTTP_2 && target.is_some() => None,
             None => return Err(Refusal::BadHost),
         };
-        match target {
-            Some(authority) => Host::parse(authority).map(Some),
-            None => Ok(header),
+        let Some(target) = target.map(Host::parse).transpose()? else {
+            return Ok(header);
+        };
+        if version == Version::HTTP_2 && header.is_some_and(|header| header != target) {
+            return Err(Refusal::BadHost);
         }
+        Ok(Some(target))
     }
 
     /// The name, without the port.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The port, when one was given.
+    pub(crate) fn port(&self) -> Option<u16> {
+        self.port
     }
 }
 
@@ -314,15 +326,31 @@ mod tests {
 
     #[test]
     fn one_host_header_is_wanted() {
-        let of = |target, headers: &[&'static str], old| {
-            Host::of_request(target, headers.iter().map(|h| h.as_bytes()), old)
+        let of = |target, headers: &[&'static str], version| {
+            Host::of_request(target, headers.iter().map(|h| h.as_bytes()), version)
                 .map(|h| h.map(|h| h.to_string()))
         };
-        assert_eq!(of(None, &["a"], false), Ok(Some("a".into())));
-        assert_eq!(of(Some("b"), &["a"], false), Ok(Some("b".into())));
-        assert_eq!(of(None, &["a", "a"], false), Err(Refusal::BadHost));
-        assert_eq!(of(None, &[], false), Err(Refusal::BadHost));
-        assert_eq!(of(None, &[], true), Ok(None));
-        assert_eq!(of(Some("b"), &["a b"], false), Err(Refusal::BadHost));
+        let (old, new, two) = (Version::HTTP_10, Version::HTTP_11, Version::HTTP_2);
+        let is_a = Ok(Some("a".to_owned()));
+        for (target, headers, version, host) in [
+            (None, &["a"][..], new, is_a.clone()),
+            (Some("a"), &["b"], new, is_a.clone()),
+            (None, &["a", "a"], new, Err(Refusal::BadHost)),
+            (None, &[], new, Err(Refusal::BadHost)),
+            (Some("a"), &[], new, Err(Refusal::BadHost)),
+            (None, &[], old, Ok(None)),
+            (Some("b"), &["a b"], new, Err(Refusal::BadHost)),
+            (Some("a"), &[], two, is_a.clone()),
+            (Some("a"), &["A"], two, is_a.clone()),
+            (Some("a"), &["b"], two, Err(Refusal::BadHost)),
+            (None, &["a"], two, is_a.clone()),
+            (None, &[], two, Err(Refusal::BadHost)),
+        ] {
+            assert_eq!(
+                of(target, headers, version),
+                host,
+                "{target:?} {headers:?} {version:?}"
+            );
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One request: from its head to its response.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -16,6 +17,8 @@ use super::guest_answer;
 use super::link::NoAnswer;
 use super::log::{Access, Level};
 use super::path::{Host, SitePath};
+use super::proxy::Client;
+use super::read_only::{self, Refused, Writes};
 use super::route::{Route, Script};
 use super::server::Server;
 use super::site::Site;
@@ -24,7 +27,9 @@ use super::wire::{Answer, Cost, Ending};
 /// Who is at the two ends of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
-    pub(crate) remote: (String, u16),
+    /// Missing for a Unix socket.
+    pub(crate) remote: Option<IpAddr>,
+    pub(crate) remote_port: u16,
     pub(crate) local: (String, u16),
 }
 
@@ -36,6 +41,8 @@ struct Done {
     host: String,
     cost: Option<Cost>,
     queued: Duration,
+    /// A file of the site to show when there is no body.
+    page: Option<String>,
 }
 
 /// How much of a body that is too large is read, and how long, so that the client sees the answer.
@@ -53,11 +60,29 @@ pub(crate) async fn answer(
     let (start, time) = (Instant::now(), SystemTime::now());
     let in_flight = server.enter();
     let request_id = request_id(request.headers(), &server);
-    let mut access = access(&request, &peers, &request_id, time);
-    let mut done = respond(&server, &peers, request, &request_id).await;
+    let client = Client::of(
+        peers.remote,
+        peers.remote_port,
+        request.headers(),
+        &server.http.trusted,
+    );
+    let mut access = access(&request, &client, &request_id, time);
+    let asker = Asker {
+        client: &client,
+        local: &peers.local,
+        request_id: &request_id,
+    };
+    let mut done = respond(&server, &asker, request).await;
     let status = done.response.status();
     if status.as_u16() >= 400 && done.response.body().len() == 0 && access.method != "HEAD" {
         error_page(&mut done, &request_id).await;
+    }
+    let len = done.response.body().len();
+    if access.method == "HEAD" && len > 0 {
+        // HTTP/1.1 leaves the body out by itself, HTTP/2 does not.
+        *done.response.body_mut() = Body::empty();
+        let headers = done.response.headers_mut();
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }
     let headers = done.response.headers_mut();
     headers.insert(
@@ -110,7 +135,7 @@ fn request_id(headers: &HeaderMap, server: &Server) -> String {
 
 fn access(
     request: &Request<Incoming>,
-    peers: &Peers,
+    client: &Client,
     request_id: &str,
     time: SystemTime,
 ) -> Access {
@@ -123,11 +148,14 @@ fn access(
     };
     Access {
         time,
-        remote: peers.remote.0.clone(),
+        remote: client.address.clone(),
         host: String::new(),
         site: String::new(),
         method: request.method().to_string(),
-        target: request.uri().to_string(),
+        target: match request.uri().path_and_query() {
+            Some(target) if request.version() == Version::HTTP_2 => target.to_string(),
+            _ => request.uri().to_string(),
+        },
         protocol: protocol(request.version()),
         status: 0,
         bytes: 0,
@@ -143,16 +171,21 @@ fn access(
 fn protocol(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",
+        // As nginx writes it.
+        Version::HTTP_2 => "HTTP/2.0",
         _ => "HTTP/1.1",
     }
 }
 
-async fn respond(
-    server: &Server,
-    peers: &Peers,
-    request: Request<Incoming>,
-    request_id: &str,
-) -> Done {
+/// Where a request comes from.
+#[derive(Clone, Copy, Debug)]
+struct Asker<'a> {
+    client: &'a Client,
+    local: &'a (String, u16),
+    request_id: &'a str,
+}
+
+async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>) -> Done {
     let mut done = Done {
         response: status_only(StatusCode::BAD_REQUEST),
         handler: "refused",
@@ -160,6 +193,7 @@ async fn respond(
         host: String::new(),
         cost: None,
         queued: Duration::ZERO,
+        page: None,
     };
     let hosts = request
         .headers()
@@ -167,7 +201,7 @@ async fn respond(
         .iter()
         .map(HeaderValue::as_bytes);
     let authority = request.uri().authority().map(|a| a.as_str());
-    let Ok(host) = Host::of_request(authority, hosts, request.version() == Version::HTTP_10) else {
+    let Ok(host) = Host::of_request(authority, hosts, request.version()) else {
         return done;
     };
     done.host = host.as_ref().map_or_else(String::new, Host::to_string);
@@ -177,7 +211,7 @@ async fn respond(
     };
     done.site = Some(Arc::clone(&site));
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        done.response = status_only(StatusCode::METHOD_NOT_ALLOWED);
+        done.response = method_not_allowed(site.link.is_some());
         return done;
     }
     let Ok(path) = SitePath::parse(request.uri().path()) else {
@@ -202,25 +236,63 @@ async fn respond(
                         Level::Error,
                         &site.name,
                         &error.to_string(),
-                        &[("request_id", request_id.to_owned())],
+                        &[("request_id", asker.request_id.to_owned())],
                     );
                     status_only(StatusCode::INTERNAL_SERVER_ERROR)
                 });
         }
         Route::Script(script) => {
+            let names = [path.as_bytes(), &script.name];
+            let query = request.uri().query();
+            let rules = &site.manifest.read_only;
+            if let Some(refused) = rules.refuses(request.method(), &names, query) {
+                done.handler = "read-only";
+                refuse(refused, &path, &site, request, &mut done).await;
+                return done;
+            }
             done.handler = "guest";
             let call = Call {
                 server,
-                peers,
+                asker,
                 site: &site,
                 script,
                 host: host.as_ref(),
-                request_id,
             };
             call.run(request, &mut done).await;
         }
     }
     done
+}
+
+/// Says that the site cannot be changed.
+async fn refuse(
+    refused: Refused,
+    path: &SitePath,
+    site: &Site,
+    request: Request<Incoming>,
+    done: &mut Done,
+) {
+    done.response = read_only::answer(refused, path.as_bytes(), request.headers());
+    done.page = site.manifest.read_only.page.clone();
+    if done.page.is_some() {
+        *done.response.body_mut() = Body::empty();
+    }
+    // A client that asks first has not sent its body, and need not.
+    if !request.body().is_end_stream() && !request.headers().contains_key(header::EXPECT) {
+        discard(request.into_body()).await;
+    }
+}
+
+fn method_not_allowed(has_guest: bool) -> Response<Body> {
+    let allow = if has_guest {
+        "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+    } else {
+        "GET, HEAD"
+    };
+    let mut response = status_only(StatusCode::METHOD_NOT_ALLOWED);
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
 }
 
 fn redirect(mut location: String, query: Option<&str>) -> Response<Body> {
@@ -241,11 +313,10 @@ fn redirect(mut location: String, query: Option<&str>) -> Response<Body> {
 /// A request for a script.
 struct Call<'a> {
     server: &'a Server,
-    peers: &'a Peers,
+    asker: &'a Asker<'a>,
     site: &'a Site,
     script: Script,
     host: Option<&'a Host>,
-    request_id: &'a str,
 }
 
 impl Call<'_> {
@@ -273,16 +344,18 @@ impl Call<'_> {
             body_len: has_body.then_some(body.len()),
             server_name: self.host.map_or("localhost", Host::name),
             host: &host,
-            server: (&self.peers.local.0, self.peers.local.1),
-            remote: (&self.peers.remote.0, self.peers.remote.1),
+            server: (&self.asker.local.0, self.server_port()),
+            remote: (&self.asker.client.address, self.asker.client.port),
+            https: self.asker.client.https,
             root: &self.site.manifest.site.root,
             script: &self.script,
-            request_id: self.request_id,
+            request_id: self.asker.request_id,
         };
         let Ok(variables) = cgi::variables(&facts) else {
             done.response = status_only(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
             return;
         };
+        let target = facts.uri.to_owned();
         let waiting = Instant::now();
         let Ok(_place) = self.site.gate.enter().await else {
             self.server.metrics.rejected(&self.site.name);
@@ -297,7 +370,7 @@ impl Call<'_> {
         done.response = match answered {
             Ok(answer) => {
                 done.cost = Some(answer.cost);
-                self.answered(&parts.method, answer)
+                self.answered(&parts.method, &target, answer)
             }
             Err(NoAnswer::Died) => {
                 self.failed(StatusCode::BAD_GATEWAY, "the worker died with this request")
@@ -333,8 +406,17 @@ impl Call<'_> {
         Err(StatusCode::PAYLOAD_TOO_LARGE)
     }
 
-    fn answered(&self, method: &Method, answer: Answer) -> Response<Body> {
-        self.say(&answer);
+    /// The port that a client sees: behind a proxy that speaks TLS it is not ours.
+    fn server_port(&self) -> u16 {
+        if self.asker.client.https {
+            self.host.and_then(Host::port).unwrap_or(443)
+        } else {
+            self.asker.local.1
+        }
+    }
+
+    fn answered(&self, method: &Method, target: &str, answer: Answer) -> Response<Body> {
+        self.say(target, &answer);
         let (ending, cost) = (answer.ending, answer.cost);
         let (response, dropped) = match ending {
             Ending::Answered => match guest_answer::response(method, answer) {
@@ -353,9 +435,9 @@ impl Call<'_> {
         response
     }
 
-    /// Passes on what the guest said on its standard error, and that its writes are gone.
-    fn say(&self, answer: &Answer) {
-        let id = ("request_id", self.request_id.to_owned());
+    /// Passes on what the guest said on its standard error, and that what it meant to keep is gone.
+    fn say(&self, target: &str, answer: &Answer) {
+        let id = ("request_id", self.asker.request_id.to_owned());
         for line in answer
             .stderr
             .split(|&b| b == b'\n')
@@ -369,19 +451,48 @@ impl Call<'_> {
                 &[id.clone(), ("from", "guest".to_owned())],
             );
         }
-        if answer.cost.discarded_bytes > 0 {
-            let bytes = ("bytes", answer.cost.discarded_bytes.to_string());
-            self.server.log.event(
-                Level::Info,
-                &self.site.name,
-                "writes discarded",
-                &[id, bytes],
-            );
+        let discarded = answer.cost.discarded_bytes;
+        if discarded > 0
+            && let Some((requests, bytes)) = self.site.discards.count(discarded)
+        {
+            let fields = [
+                ("requests", requests.to_string()),
+                ("bytes", bytes.to_string()),
+                ("last", target.to_owned()),
+                id.clone(),
+            ];
+            let message = "writes were discarded: the site is a read-only image";
+            self.server
+                .log
+                .event(self.level_of_loss(), &self.site.name, message, &fields);
+        }
+        if starts_session(answer)
+            && let Some((requests, _)) = self.site.sessions.count(0)
+        {
+            let fields = [
+                ("requests", requests.to_string()),
+                ("last", target.to_owned()),
+                id,
+            ];
+            let message = "a session was started and ends with its request: nothing is kept";
+            self.server
+                .log
+                .event(self.level_of_loss(), &self.site.name, message, &fields);
+        }
+    }
+
+    /// A loss that the manifest asks for is no reason to warn.
+    fn level_of_loss(&self) -> Level {
+        let manifest = &self.site.manifest;
+        if manifest.database.is_some() || manifest.read_only.writes == Writes::Discard {
+            Level::Info
+        } else {
+            Level::Warn
         }
     }
 
     fn failed(&self, status: StatusCode, why: &str) -> Response<Body> {
-        let id = ("request_id", self.request_id.to_owned());
+        let id = ("request_id", self.asker.request_id.to_owned());
         self.server.log.event(
             Level::Error,
             &self.site.name,
@@ -390,6 +501,14 @@ impl Call<'_> {
         );
         status_only(status)
     }
+}
+
+/// Whether an answer sets PHP's session cookie.
+fn starts_session(answer: &Answer) -> bool {
+    let mut headers = answer.headers.iter();
+    headers.any(|(name, value)| {
+        name.eq_ignore_ascii_case(b"set-cookie") && value.starts_with(b"PHPSESSID=")
+    })
 }
 
 /// Reads on for a moment. Closing a connection while the client still sends would make its system throw our answer away.
@@ -418,7 +537,8 @@ fn status_of(ending: Ending) -> StatusCode {
     }
 }
 
-fn unavailable() -> Response<Body> {
+/// Not now, but soon.
+pub(crate) fn unavailable() -> Response<Body> {
     let mut response = status_only(StatusCode::SERVICE_UNAVAILABLE);
     response
         .headers_mut()
@@ -446,7 +566,7 @@ fn server_timing(headers: &mut HeaderMap, cost: &Cost, queued: Duration) {
 async fn error_page(done: &mut Done, request_id: &str) {
     let status = done.response.status();
     if let Some(site) = &done.site
-        && let Some(path) = site.manifest.site.errors.get(status.as_str())
+        && let Some(path) = (done.page.as_ref()).or(site.manifest.site.errors.get(status.as_str()))
         && let Some(file) = site.router.error_page(path)
     {
         let wanted = FileRequest {

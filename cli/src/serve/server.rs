@@ -1,25 +1,21 @@
 //! The front process: listeners, connections, virtual hosts, and an orderly end.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Semaphore, watch};
 
 use super::admin;
-use super::listener::{Connection, Listener};
+use super::conversation::converse;
+use super::listener::Listener;
 use super::log::{Level, Log};
 use super::metrics::{Metrics, Now};
 use super::options::{Ceilings, HttpOptions, Options};
 use super::path::Host;
-use super::request;
 use super::site::{Site, Slot};
 
 /// What all connections share.
@@ -80,7 +76,7 @@ impl Server {
             }
         }
         Ok(Arc::new(Server {
-            http: options.http,
+            http: options.http.clone(),
             queue_timeout: ceilings.queue_timeout,
             log: Arc::clone(log),
             metrics: Metrics::default(),
@@ -140,6 +136,19 @@ impl Server {
                 .all(|s| s.site().link.as_ref().is_none_or(|l| l.is_up()))
     }
 
+    /// Waits until the server drains.
+    pub(crate) async fn drained(&self) {
+        // The sender lives as long as the server, which the caller holds.
+        let _ = (self.draining.subscribe())
+            .wait_for(|draining| *draining)
+            .await;
+    }
+
+    /// Whether there are more requests than connections of one request each could bring.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.metrics.in_flight.load(Ordering::Relaxed) > 2 * self.http.connections as u64
+    }
+
     /// What each site is doing.
     pub(crate) fn now(&self) -> Vec<(String, Now)> {
         let now = |slot: &Slot| {
@@ -193,6 +202,7 @@ pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
         );
         tokio::spawn(admin::serve(Arc::clone(&server), listener));
     }
+    tokio::spawn(hang_ups(Arc::clone(&server), Arc::clone(&ceilings)));
     if let Some(every) = options.watch {
         tokio::spawn(watch_images(Arc::clone(&server), ceilings, every));
     }
@@ -220,16 +230,39 @@ async fn watch_images(server: Arc<Server>, ceilings: Arc<Ceilings>, every: Durat
     }
 }
 
+/// SIGHUP: a log that was moved away is opened again, and images are looked at now.
+async fn hang_ups(server: Arc<Server>, ceilings: Arc<Ceilings>) {
+    use tokio::signal::unix::{SignalKind, signal};
+    // Where the signal cannot be had, it keeps its default effect, which ends the process.
+    let Ok(mut hang_up) = signal(SignalKind::hangup()) else {
+        return;
+    };
+    while hang_up.recv().await.is_some() {
+        match server.log.reopen() {
+            Ok(()) => {
+                server
+                    .log
+                    .event(Level::Info, "", "reloading", &[("signal", "SIGHUP".into())])
+            }
+            Err(error) => server
+                .log
+                .event(Level::Error, "", &format!("{error:#}"), &[]),
+        }
+        for slot in &server.slots {
+            slot.refresh(&ceilings, &server.log).await;
+        }
+    }
+}
+
 /// Takes connections while there are places, until the server drains.
 async fn accept(server: Arc<Server>, listener: Listener, places: Arc<Semaphore>) {
-    let mut draining = server.draining.subscribe();
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
         };
         let accepted = tokio::select! {
             accepted = listener.accept(server.http.write_timeout) => accepted,
-            () = drained(&mut draining) => return,
+            () = server.drained() => return,
         };
         match accepted {
             Ok(connection) => {
@@ -248,42 +281,6 @@ async fn accept(server: Arc<Server>, listener: Listener, places: Arc<Semaphore>)
             }
         }
     }
-}
-
-/// Waits until the server drains.
-async fn drained(draining: &mut watch::Receiver<bool>) {
-    // The sender lives as long as the server, which the caller holds.
-    let _ = draining.wait_for(|draining| *draining).await;
-}
-
-/// One connection, request after request.
-async fn converse(server: Arc<Server>, connection: Connection) {
-    server.metrics.connections.fetch_add(1, Ordering::Relaxed);
-    let peers = Arc::new(connection.peers);
-    let mut draining = server.draining.subscribe();
-    let service = {
-        let server = Arc::clone(&server);
-        service_fn(move |request| {
-            let (server, peers) = (Arc::clone(&server), Arc::clone(&peers));
-            async move { Ok::<_, Infallible>(request::answer(server, peers, request).await) }
-        })
-    };
-    let conversation = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(server.http.header_timeout)
-        .max_headers(128)
-        .max_header_size(server.http.header_bytes)
-        .serve_connection(TokioIo::new(connection.stream), service);
-    tokio::pin!(conversation);
-    // Errors here are the client's: it went away, was too slow, or spoke something else than HTTP.
-    tokio::select! {
-        _ = conversation.as_mut() => {}
-        () = drained(&mut draining) => {
-            conversation.as_mut().graceful_shutdown();
-            let _ = conversation.await;
-        }
-    }
-    server.metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
 /// The signals that end the server.

@@ -17,6 +17,7 @@ use super::log::{Level, Log};
 use super::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
 use super::options::Ceilings;
 use super::path::SitePath;
+use super::read_only::Seldom;
 use super::route::{Route, Router, Script};
 use super::wire::{Bootstrap, BootstrapKind, Limits, Pairs, Setup};
 
@@ -35,6 +36,9 @@ pub(crate) struct Site {
     pub(crate) gate: Gate,
     /// Missing when the image has no program: then it only has files.
     pub(crate) link: Option<Link>,
+    /// Requests whose writes vanished, and those that began a session.
+    pub(crate) discards: Seldom,
+    pub(crate) sessions: Seldom,
 }
 
 impl Site {
@@ -63,6 +67,8 @@ impl Site {
             limits: effective(&manifest.limits, &ceilings.limits),
             gate: Gate::new(ceilings.concurrency, ceilings.queue, ceilings.queue_timeout),
             link: None,
+            discards: Seldom::default(),
+            sessions: Seldom::default(),
             image,
             manifest,
             router,

@@ -6,7 +6,7 @@
 //! Ready     empty            Failed   text
 //! Ask       u32 count, pairs; the rest is the request's body
 //! Cancel    empty
-//! Answer    u8 ending  u16 status  u32 dropped headers  8 x u64 cost  u32 count, pairs
+//! Answer    u8 ending  u16 status  u32 dropped headers  9 x u64 cost  u32 count, pairs
 //!           u32 length, error output   u64 length of the whole body   its first piece
 //! More      the next piece of the body
 //! pair:     u32 length of name   u32 length of value   name   value
@@ -122,7 +122,7 @@ pub(crate) enum Ending {
     Cancelled = 9,
     /// The worker's memory budget is used up.
     Busy = 10,
-    /// Scratch space is used up.
+    /// Scratch space was used up, and the guest failed over it.
     Scratch = 11,
     /// Too many calls from guest to host.
     Traps = 12,
@@ -177,10 +177,12 @@ pub(crate) struct Cost {
     pub(crate) scratch_bytes: u64,
     pub(crate) discarded_bytes: u64,
     pub(crate) files_opened: u64,
+    /// Calls refused for want of scratch space.
+    pub(crate) full_traps: u64,
 }
 
 impl Cost {
-    fn numbers(&self) -> [u64; 8] {
+    fn numbers(&self) -> [u64; 9] {
         let Cost {
             wall_ns,
             cpu_ns,
@@ -193,6 +195,7 @@ impl Cost {
             scratch_bytes,
             discarded_bytes,
             files_opened,
+            full_traps,
             ..
         } = *self;
         [
@@ -204,10 +207,11 @@ impl Cost {
             scratch_bytes,
             discarded_bytes,
             files_opened,
+            full_traps,
         ]
     }
 
-    fn of(numbers: [u64; 8]) -> Cost {
+    fn of(numbers: [u64; 9]) -> Cost {
         let [
             wall_ns,
             cpu_ns,
@@ -217,6 +221,7 @@ impl Cost {
             scratch_bytes,
             discarded_bytes,
             files_opened,
+            full_traps,
         ] = numbers;
         Cost {
             wall_ns,
@@ -227,6 +232,7 @@ impl Cost {
             scratch_bytes,
             discarded_bytes,
             files_opened,
+            full_traps,
         }
     }
 }
@@ -347,7 +353,7 @@ pub(crate) fn parse_answer(payload: &Bytes) -> Result<(Answer, u64), Malformed> 
     let ending = *Ending::ALL.get(usize::from(ending)).ok_or(Malformed)?;
     let status = u16::from_le_bytes(reader.array()?);
     let dropped = reader.u32()?;
-    let mut numbers = [0; 8];
+    let mut numbers = [0; 9];
     for number in &mut numbers {
         *number = reader.u64()?;
     }

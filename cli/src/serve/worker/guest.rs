@@ -260,6 +260,7 @@ fn answer(finished: Finished) -> Answer {
         scratch_bytes: usage.scratch_bytes,
         discarded_bytes: usage.discarded_bytes,
         files_opened: usage.files_opened,
+        full_traps: usage.full_traps,
     };
     let ending = match (&report.outcome, &response) {
         (Outcome::Exited { .. } | Outcome::Idle, Some(_)) => Ending::Answered,
@@ -278,6 +279,17 @@ fn answer(finished: Finished) -> Answer {
             Ending::HostBug
         }
         _ => Ending::Fault,
+    };
+    let failed = match ending {
+        Ending::Answered => response.as_ref().is_some_and(|r| r.status >= 500),
+        Ending::NoAnswer | Ending::Fault => true,
+        _ => false,
+    };
+    // A guest that copes with a full disk has its say; one that fails over it would blame itself.
+    let ending = if failed && cost.full_traps > 0 {
+        Ending::Scratch
+    } else {
+        ending
     };
     let Some(response) = response.filter(|_| ending == Ending::Answered) else {
         return Answer {

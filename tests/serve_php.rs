@@ -1,0 +1,335 @@
+//! `zapp serve` with PHP: every status with the case that alone triggers it beside its nearest accepted twin, and what
+//! becomes of writes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use crate::php;
+use crate::serve::{Reply, Server};
+use crate::support::{Scratch, args, zapp};
+
+/// The site of these tests with PHP in it, packed once.
+pub(crate) fn image() -> &'static Path {
+    static IMAGE: OnceLock<(Scratch, PathBuf)> = OnceLock::new();
+    let (_, image) = IMAGE.get_or_init(|| {
+        let scratch = Scratch::new();
+        let image = scratch.path("requests.zapp");
+        let source = Path::new(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../tests/sites/requests"
+        ));
+        packed_with_php(&scratch, source, &image);
+        (scratch, image)
+    });
+    image
+}
+
+/// Packs a copy of a site together with PHP.
+pub(crate) fn packed_with_php(scratch: &Scratch, source: &Path, image: &Path) {
+    let site = scratch.dir("with-php");
+    copy(source, &site);
+    fs::create_dir_all(site.join(".zapp")).unwrap();
+    fs::copy(php::guest(), site.join(".zapp/php")).unwrap();
+    zapp(args!["pack", "--force", site, "-o", image]).ok();
+}
+
+fn copy(source: &Path, target: &Path) {
+    fs::create_dir_all(target).unwrap();
+    for entry in fs::read_dir(source).unwrap() {
+        let entry = entry.unwrap();
+        let target = target.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+/// A server of the site with these options.
+macro_rules! server {
+    ($($option:expr),*) => {
+        $crate::serve::Server::start($crate::serve_php::image(), &[$($option),*])
+    };
+}
+pub(crate) use server;
+
+fn is_page(reply: &Reply, status: u16, body: &str) {
+    assert_eq!(reply.status, status, "{reply:?}");
+    assert!(reply.body.contains(body), "{body:?} is not in {reply:?}");
+}
+
+#[test]
+fn limits_have_their_statuses_and_twins() {
+    let server = server!("-n", "8", "--queue", "100");
+    std::thread::scope(|scope| {
+        for (path, status, body) in [
+            // Time: the processor's and the clock's.
+            ("/loop", 504, "504 Gateway Timeout"),
+            ("/sleep", 504, "504 Gateway Timeout"),
+            ("/regex", 504, "504 Gateway Timeout"),
+            ("/nap", 200, "rested"),
+            // Memory: the instance's, and PHP's own limit.
+            ("/bomb", 500, "500 Internal Server Error"),
+            ("/limited", 500, "500 Internal Server Error"),
+            ("/much", 200, "25165824"),
+            ("/deep", 500, "500 Internal Server Error"),
+            ("/compare", 500, "500 Internal Server Error"),
+            // The answer.
+            ("/flood", 500, "500 Internal Server Error"),
+            ("/large", 200, "xxxx"),
+            ("/headers", 502, "502 Bad Gateway"),
+            ("/long_header", 502, "502 Bad Gateway"),
+            ("/some_headers", 200, "some headers"),
+            ("/status", 502, "502 Bad Gateway"),
+            ("/fatal", 500, "500 Internal Server Error"),
+            ("/own_500", 500, "the site says it failed"),
+            ("/exit", 200, ""),
+            // Scratch space: a page that fails over it, one that copes, one that fits.
+            ("/spill", 507, "507 Insufficient Storage"),
+            ("/cope", 200, "room for 7"),
+            ("/fits", 200, "6291456"),
+        ] {
+            let server = &server;
+            scope.spawn(move || {
+                let reply = server.get(path);
+                assert_eq!(reply.status, status, "{path}: {reply:?}");
+                is_page(&reply, status, body);
+            });
+        }
+    });
+    is_page(&server.get("/hello"), 200, "hello");
+    let metrics = server.metrics();
+    for (ending, count) in [
+        ("wall_limit", 1),
+        ("cpu_limit", 2),
+        ("output_limit", 1),
+        ("scratch_limit", 1),
+    ] {
+        let line =
+            format!("zapp_guest_endings_total{{site=\"requests\",ending=\"{ending}\"}} {count}");
+        assert!(metrics.contains(&line), "{line} is not in {metrics}");
+    }
+    assert!(
+        metrics.contains("zapp_worker_restarts_total{site=\"requests\"} 0"),
+        "{metrics}"
+    );
+}
+
+#[test]
+fn bodies_and_heads_have_their_limits() {
+    let server = server!("--header-size", "16K", "--body-timeout", "700ms");
+    let post = |length: usize, sent: usize| {
+        let headers = format!("Content-Length: {length}\r\n");
+        server.request("POST", "/echo", &headers, &"x".repeat(sent))
+    };
+    let max = 256 << 10;
+    is_page(&post(max, max), 200, &format!("{max} "));
+    is_page(&post(max + 1, max + 1), 413, "413 Payload Too Large");
+    is_page(&post(10, 9), 408, "408 Request Timeout");
+    is_page(&post(10, 10), 200, "10 ");
+    let header = |len: usize| server.with("/hello", &format!("X-Long: {}\r\n", "x".repeat(len)));
+    is_page(&header(14 << 10), 200, "hello");
+    // The connection may be closed before all of it is read.
+    assert!([431, 0].contains(&header(17 << 10).status));
+    let chunked =
+        |body: &str| server.request("POST", "/echo", "Transfer-Encoding: chunked\r\n", body);
+    is_page(&chunked("3\r\nabc\r\n0\r\n\r\n"), 200, "3 ");
+    for bad in [
+        "x\r\nabc\r\n0\r\n\r\n",
+        "-3\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "ffffffffffffffff1\r\nabc\r\n0\r\n\r\n",
+    ] {
+        assert_eq!(chunked(bad).status, 400, "{bad:?}");
+    }
+}
+
+#[test]
+fn methods_and_places_have_their_statuses() {
+    let server = server!();
+    is_page(
+        &server.request("DELETE", "/any/thing", "", ""),
+        200,
+        "page /any/thing DELETE",
+    );
+    is_page(
+        &server.request("TRACE", "/any/thing", "", ""),
+        405,
+        "405 Method Not Allowed",
+    );
+    assert!(
+        server
+            .request("TRACE", "/", "", "")
+            .header("allow")
+            .is_some()
+    );
+    is_page(&server.get("/files/note.txt"), 200, "note");
+    let post = server.request("POST", "/files/note.txt", "Content-Length: 0\r\n", "");
+    assert_eq!(
+        (post.status, post.header("allow")),
+        (405, Some("GET, HEAD"))
+    );
+    is_page(&server.get("/secret.php"), 403, "403 Forbidden");
+    is_page(&server.get("/data/notes.db"), 403, "403 Forbidden");
+    is_page(&server.get("/info.php/a/b"), 200, "info /info.php /a/b");
+    is_page(&server.get("/info.php"), 200, "info /info.php -");
+}
+
+#[test]
+fn a_site_whose_program_is_missing_answers_501() {
+    let scratch = Scratch::new();
+    let site = crate::serve::packed(
+        &scratch,
+        &[("index.php", "<?php echo 1;"), ("a.txt", "text")],
+    );
+    let server = Server::start(&site, &[]);
+    is_page(&server.get("/"), 501, "501 Not Implemented");
+    is_page(&server.get("/a.txt"), 200, "text");
+}
+
+#[test]
+fn guests_do_not_frame_their_answers() {
+    let server = server!();
+    let reply = server.get("/framing");
+    assert_eq!(
+        (reply.status, reply.body.as_str()),
+        (200, "longer than three")
+    );
+    assert_eq!(reply.header("content-length"), Some("17"));
+    assert_eq!(reply.header("transfer-encoding"), None);
+    assert_ne!(reply.header("x-request-id"), Some("forged"));
+    let split = server.get("/split");
+    assert_eq!(
+        (split.status, split.header("set-cookie")),
+        (200, None),
+        "{split:?}"
+    );
+    assert!(
+        server
+            .metrics()
+            .contains("zapp_dropped_headers_total{site=\"requests\"} 4")
+    );
+}
+
+#[test]
+fn nothing_outside_the_image_is_reached() {
+    let server = server!();
+    is_page(&server.get("/outside"), 200, "[]");
+}
+
+#[test]
+fn errors_of_a_page_are_for_the_log_only() {
+    let server = server!();
+    let reply = server.with("/fatal", "X-Request-Id: find-me\r\n");
+    is_page(&reply, 500, "Request find-me");
+    assert!(!reply.body.contains("nowhere"), "{reply:?}");
+    let log = server.log();
+    let line = log
+        .lines()
+        .find(|line| line.contains("undefined function nowhere()"));
+    assert!(
+        line.is_some_and(|line| line.contains("request_id=find-me")),
+        "{log}"
+    );
+}
+
+#[test]
+fn writes_are_discarded_and_said() {
+    let server = server!("--server-timing");
+    let first = server.get("/isolation?token=a");
+    let report = first.header("x-zapp-report").expect("a report");
+    let report: serde_json::Value = serde_json::from_str(report).unwrap();
+    let discarded = report["discarded_bytes"].as_u64().unwrap();
+    assert!(discarded > 4096, "{report}");
+    for _ in 0..5 {
+        assert_eq!(server.get("/isolation?token=b").status, 200);
+    }
+    assert_eq!(server.get("/hello").status, 200);
+    let metrics = server.metrics();
+    assert!(
+        metrics.contains("zapp_discarded_writes_total{site=\"requests\"} 6"),
+        "{metrics}"
+    );
+    let log = server.log();
+    let said: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("writes were discarded"))
+        .collect();
+    // Once, however many requests follow within a minute.
+    assert_eq!(said.len(), 1, "{log}");
+    assert!(
+        said[0].contains("[requests]") && said[0].contains("last=/isolation?token=a"),
+        "{log}"
+    );
+    assert_eq!(
+        log.matches("a session was started").count(),
+        1,
+        "each loss is said once: {log}"
+    );
+    let boundary = "Content-Type: multipart/form-data; boundary=b\r\n";
+    let body = "--b\r\nContent-Disposition: form-data; name=file; filename=up.txt\r\n\r\nuploaded\r\n--b--\r\n";
+    let headers = format!("{boundary}Content-Length: {}\r\n", body.len());
+    let upload = server.request("POST", "/upload", &headers, body);
+    is_page(&upload, 200, r#"{"size":8,"error":0,"kept":true}"#);
+    let report = upload.header("x-zapp-report").unwrap();
+    assert!(report.contains("\"discarded_bytes\":8,"), "{report}");
+    assert_eq!(
+        server.get("/files/up.txt").body,
+        "page /files/up.txt GET",
+        "there is no such file afterwards"
+    );
+}
+
+#[test]
+fn what_cannot_be_kept_is_refused_with_an_explanation() {
+    let server = server!();
+    for (method, path, status, body) in [
+        ("GET", "/admin/", 403, "This site is read-only"),
+        ("GET", "/admin/anything", 403, "Signing in"),
+        ("POST", "/login", 403, "Signing in"),
+        ("POST", "/comment", 403, "Comments"),
+        ("GET", "/comment", 200, "page /comment GET"),
+        ("POST", "/admin/ajax", 200, "page /admin/ajax POST"),
+        ("POST", "/elsewhere", 200, "page /elsewhere POST"),
+    ] {
+        let reply = server.request(method, path, "Content-Length: 3\r\n", "a=b");
+        is_page(&reply, status, body);
+        if status == 403 {
+            assert_eq!(reply.header("cache-control"), Some("no-store"));
+        }
+    }
+    let json = "Accept: application/json\r\nContent-Length: 0\r\n";
+    let reply = server.request("POST", "/comment", json, "");
+    assert_eq!(reply.header("content-type"), Some("application/json"));
+    let said: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(said["code"], "read_only");
+    assert!(server.metrics().contains(
+        "zapp_responses_total{site=\"requests\",handler=\"read-only\",status=\"403\"} 5"
+    ));
+}
+
+#[test]
+fn constants_come_from_the_manifest() {
+    let server = server!();
+    assert_eq!(server.get("/constants").body, r#"[true,"requests"]"#);
+}
+
+#[test]
+fn a_trusted_proxy_names_the_client() {
+    let forwarded = "X-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: https\r\n";
+    let seen = |server: &Server| {
+        let said: serde_json::Value =
+            serde_json::from_str(&server.with("/server", forwarded).body).unwrap();
+        (
+            said["REMOTE_ADDR"].as_str().unwrap().to_owned(),
+            said["REQUEST_SCHEME"].as_str().unwrap().to_owned(),
+            said.get("HTTPS").is_some(),
+        )
+    };
+    let stranger = server!();
+    assert_eq!(seen(&stranger), ("127.0.0.1".into(), "http".into(), false));
+    let proxy = server!("--trusted-proxy", "127.0.0.0/8");
+    assert_eq!(seen(&proxy), ("192.0.2.7".into(), "https".into(), true));
+}
