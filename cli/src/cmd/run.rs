@@ -44,6 +44,9 @@ pub(crate) struct Args {
     /// Show a directory of the host to the program, read-only; may be repeated
     #[arg(long, value_name = "HOST[::GUEST]")]
     dir: Vec<String>,
+    /// Start in this directory [default: /]
+    #[arg(short, long, value_name = "PATH")]
+    workdir: Option<String>,
     /// Set an environment variable; may be repeated
     #[arg(short, long = "env", value_name = "NAME=VALUE")]
     env: Vec<String>,
@@ -139,6 +142,9 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
             guest,
             Arc::new(HostTree::open(host).with_context(|| host.to_owned())?),
         );
+    }
+    if let Some(path) = &args.workdir {
+        mounts = mounts.working_directory(path.as_bytes());
     }
     let program = sandbox
         .load(&elf)

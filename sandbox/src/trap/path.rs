@@ -200,16 +200,7 @@ impl Running<'_> {
     }
 
     fn change_directory(&mut self, node: Node) -> Answer {
-        let view = &mut self.state.view;
-        if view.kind(self.mounts, node) != Kind::Directory {
-            return errno(libc::ENOTDIR);
-        }
-        let path = view.path_of(self.mounts, node)?;
-        // The current directory stays, even when its name is removed.
-        view.opened(node);
-        view.closed(view.cwd);
-        view.cwd = node;
-        view.cwd_path = path;
+        self.state.view.change_directory(self.mounts, node)?;
         Ok(0)
     }
 

@@ -103,6 +103,7 @@ pub trait Tree: Debug + Send + Sync {
 #[derive(Debug, Clone, Default)]
 pub struct Mounts {
     trees: Vec<(Vec<u8>, Arc<dyn Tree>)>,
+    working_directory: Option<Vec<u8>>,
 }
 
 impl Mounts {
@@ -117,6 +118,18 @@ impl Mounts {
     pub fn mount(mut self, path: impl Into<Vec<u8>>, tree: Arc<dyn Tree>) -> Mounts {
         self.trees.push((path.into(), tree));
         self
+    }
+
+    /// Where programs start; `/` when not set.
+    #[must_use]
+    pub fn working_directory(mut self, path: impl Into<Vec<u8>>) -> Mounts {
+        self.working_directory = Some(path.into());
+        self
+    }
+
+    /// Where programs start, if that was set.
+    pub(crate) fn start_path(&self) -> Option<&[u8]> {
+        self.working_directory.as_deref()
     }
 
     /// The tree with this index.

@@ -93,8 +93,37 @@ impl View {
         for (tree, path) in mounts.paths().filter(|(_, path)| *path != b"/") {
             view.mount(mounts, tree, path)?;
         }
+        if let Some(path) = mounts.start_path() {
+            view.start_in(mounts, path)?;
+        }
         view.records = 0;
         Ok(view)
+    }
+
+    /// Makes a directory the current one before the program starts.
+    fn start_in(&mut self, mounts: &Mounts, path: &[u8]) -> Result<(), Error> {
+        let bad = |reason| Error::GuestPath {
+            path: path.escape_ascii().to_string(),
+            reason,
+        };
+        let found = self.walk(mounts, self.root, path, true);
+        let directory = found.ok().and_then(|walked| walked.node);
+        let directory = directory.ok_or_else(|| bad("there is no such directory"))?;
+        self.change_directory(mounts, directory)
+            .map_err(|_| bad("it is no directory"))
+    }
+
+    /// Makes a directory the current one. It stays so even when its name is removed.
+    pub(crate) fn change_directory(&mut self, mounts: &Mounts, node: Node) -> Result<(), Errno> {
+        if self.kind(mounts, node) != Kind::Directory {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        let path = self.path_of(mounts, node)?;
+        self.opened(node);
+        self.closed(self.cwd);
+        self.cwd = node;
+        self.cwd_path = path;
+        Ok(())
     }
 
     fn mount(&mut self, mounts: &Mounts, tree: u8, path: &[u8]) -> Result<(), Error> {

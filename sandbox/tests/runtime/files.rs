@@ -1,6 +1,6 @@
 //! Files as a guest sees them: a tree that cannot change, scratch, private copies, devices.
 
-use crate::support::{AREA, Script, snapshot};
+use crate::support::{AREA, Script, guest, sandbox, snapshot};
 use sandbox::{HostTree, Limits, MemoryTree, Mounts, Snapshot};
 use std::sync::Arc;
 
@@ -55,6 +55,42 @@ fn file_is_opened_read_and_closed() {
     assert_eq!(played.shown[8], b"com");
     assert_eq!(played.results[9..], [0, errno(libc::EBADF)]);
     assert_eq!(played.finished.report.usage.files_opened, 1);
+}
+
+#[test]
+fn program_starts_where_the_mounts_say() {
+    let at = |path: &str| {
+        Mounts::new()
+            .mount("/", Arc::new(tree()))
+            .working_directory(path)
+    };
+    for (path, cwd) in [
+        ("/etc", "/etc\0"),
+        ("dir/../data/", "/data\0"),
+        ("/", "/\0"),
+    ] {
+        let played = Script::new()
+            .call(libc::SYS_getcwd, [AREA + 0x100, 100])
+            .path(AREA, "motd")
+            .call(libc::SYS_open, [AREA, 0])
+            .peek(AREA + 0x100, cwd.len() as u64)
+            .play(&snapshot("calls", &Limits::default(), &at(path)));
+        assert_eq!(played.shown[3], cwd.as_bytes(), "{path}");
+        let found = if path == "/etc" {
+            3
+        } else {
+            errno(libc::ENOENT)
+        };
+        assert_eq!(played.results[2], found, "{path}");
+    }
+    let program = sandbox().load(&guest("calls")).unwrap();
+    for path in ["/nothing", "/etc/motd", ""] {
+        let refused = sandbox().start(&program, &Limits::default(), &at(path));
+        assert!(
+            matches!(refused, Err(sandbox::Error::GuestPath { .. })),
+            "{path}: {refused:?}"
+        );
+    }
 }
 
 #[test]
