@@ -6,7 +6,7 @@ include Makefile
 ZAPP_OPCACHE := ZendAccelerator shared_alloc_mmap shared_alloc_posix shared_alloc_shm zend_accelerator_blacklist \
 	zend_accelerator_debug zend_accelerator_hash zend_accelerator_module zend_accelerator_util_funcs zend_file_cache \
 	zend_persist zend_persist_calc zend_shared_alloc
-ZAPP_SAPI := main zapp bootstrap constants functions request host_$(HOST)
+ZAPP_SAPI := main cli zapp bootstrap constants functions request host_$(HOST)
 ZAPP_PHP := $(PHP_GLOBAL_OBJS) $(PHP_BINARY_OBJS) $(PHP_CLI_OBJS)
 ifeq ($(HOST),guest)
 # A guest cannot exchange stacks by itself; fiber.s asks the host.
@@ -16,8 +16,8 @@ override CPPFLAGS += -DZAPP_GUEST
 endif
 ZAPP_OBJECTS := $(ZAPP_OPCACHE:%=zapp/opcache/%.o) $(ZAPP_SAPI:%=zapp/%.o)
 
-# main() of the command line becomes a function of ours.
-sapi/cli/php_cli.lo: COMMON_FLAGS += -Dmain=php_cli_main
+# main() of the command line becomes a function that main.c calls, and starts by way of cli.c.
+sapi/cli/php_cli.lo: COMMON_FLAGS += -Dmain=php_cli_main -Dsapi_startup=zapp_cli_startup
 
 ZAPP_COMPILE = $(CC) $(COMMON_FLAGS) $(CFLAGS_CLEAN) -DZEND_ENABLE_STATIC_TSRMLS_CACHE=1 -std=gnu11
 

@@ -43,6 +43,11 @@ static const char *const defaults[][2] = {
 	{ "auto_globals_jit", "0" },
 };
 
+void zapp_register_opcache(void)
+{
+	zend_register_extension(&opcache_extension, NULL);
+}
+
 static void ini_defaults(HashTable *configuration)
 {
 	for (size_t index = 0; index < sizeof defaults / sizeof *defaults; index++) {
@@ -50,8 +55,7 @@ static void ini_defaults(HashTable *configuration)
 		ZVAL_NEW_STR(&value, zend_string_init(defaults[index][1], strlen(defaults[index][1]), 1));
 		zend_hash_str_update(configuration, defaults[index][0], strlen(defaults[index][0]), &value);
 	}
-	/* The one moment between the start of the engine and the start of its extensions that a SAPI is called at. */
-	zend_register_extension(&opcache_extension, NULL);
+	zapp_register_opcache();
 }
 
 static int startup(sapi_module_struct *module)

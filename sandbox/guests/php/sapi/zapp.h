@@ -16,10 +16,15 @@ void zapp_request_info(void);
 /* Makes every generator of random numbers that outlives a request start afresh. */
 void zapp_reseed(void);
 
+/* To be called from ini_defaults: the one moment between the start of the engine and that of its extensions at which it asks its SAPI. */
+void zapp_register_opcache(void);
+
+/* sapi_startup() of the command line. */
+void zapp_cli_startup(sapi_module_struct *module);
+
 /* Before the script of a request: see constants.c and bootstrap.c. */
 void zapp_constants_begin(void);
 PHP_FUNCTION(zapp_constants);
-
 void zapp_bootstrap_begin(void);
 PHP_FUNCTION(zapp_freeze);
 PHP_FUNCTION(zapp_keep);
