@@ -70,7 +70,7 @@ fn string(region: &Region, start: u64) -> String {
 
 /// Name of a call, and which argument is a path.
 fn describe(number: u64) -> (&'static str, Option<usize>) {
-    const NAMES: [(i64, &str, Option<usize>); 62] = [
+    const NAMES: [(i64, &str, Option<usize>); 67] = [
         (libc::SYS_read, "read", None),
         (libc::SYS_write, "write", None),
         (libc::SYS_open, "open", Some(0)),
@@ -111,6 +111,11 @@ fn describe(number: u64) -> (&'static str, Option<usize>) {
         (libc::SYS_rmdir, "rmdir", Some(0)),
         (libc::SYS_creat, "creat", Some(0)),
         (libc::SYS_unlink, "unlink", Some(0)),
+        (libc::SYS_symlink, "symlink", Some(1)),
+        (libc::SYS_link, "link", Some(0)),
+        (libc::SYS_chown, "chown", Some(0)),
+        (libc::SYS_select, "select", None),
+        (libc::SYS_utimensat, "utimensat", Some(1)),
         (libc::SYS_readlink, "readlink", Some(0)),
         (libc::SYS_chmod, "chmod", Some(0)),
         (libc::SYS_gettimeofday, "gettimeofday", None),

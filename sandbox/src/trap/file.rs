@@ -400,9 +400,19 @@ impl Running<'_> {
         Ok(0)
     }
 
-    /// `fsync` and its like: nothing is ever on its way to a disk; locks concern nobody else.
+    /// Nothing is ever on its way to a disk, and a stream has none.
     #[inline(never)]
     pub(super) fn fsync(&mut self, arguments: Arguments) -> Answer {
+        let node = self.state.files.get(int(arguments.a))?.node;
+        if is_stream(node) {
+            return errno(libc::EINVAL);
+        }
+        Ok(0)
+    }
+
+    /// Locks and advice concern nobody else.
+    #[inline(never)]
+    pub(super) fn flock(&mut self, arguments: Arguments) -> Answer {
         self.state.files.get(int(arguments.a))?;
         Ok(0)
     }

@@ -3,12 +3,14 @@
 //! Guest memory is touched only through [`crate::sys::guest::Region`]; each datum is fetched once.
 //! No trap waits for a peer or works long without looking at the cancel word.
 
+mod attribute;
 mod clock;
 pub(crate) mod file;
 pub(crate) mod jump;
 mod memory;
 mod path;
 mod process;
+mod ready;
 pub(crate) mod request;
 mod stat;
 
@@ -188,12 +190,12 @@ impl Running<'_> {
             libc::SYS_ftruncate => self.ftruncate(arguments),
             libc::SYS_truncate => self.truncate(arguments),
             libc::SYS_fsync | libc::SYS_fdatasync => self.fsync(arguments),
-            libc::SYS_fadvise64 => self.fsync(arguments),
+            libc::SYS_fadvise64 => self.flock(arguments),
             libc::SYS_dup => self.dup(arguments),
             libc::SYS_dup2 => self.dup2(arguments),
             libc::SYS_dup3 => self.dup3(arguments),
             libc::SYS_fcntl => self.fcntl(arguments),
-            libc::SYS_flock => self.fsync(arguments),
+            libc::SYS_flock => self.flock(arguments),
             libc::SYS_ioctl => self.ioctl(arguments),
             libc::SYS_stat => self.stat(arguments),
             libc::SYS_lstat => self.lstat(arguments),
@@ -228,6 +230,14 @@ impl Running<'_> {
             libc::SYS_unlinkat => self.unlinkat(arguments),
             libc::SYS_rename => self.rename(arguments),
             libc::SYS_renameat | libc::SYS_renameat2 => self.renameat(arguments),
+            libc::SYS_symlink => self.symlink(arguments),
+            libc::SYS_symlinkat => self.symlinkat(arguments),
+            libc::SYS_link => self.link(arguments),
+            libc::SYS_linkat => self.linkat(arguments),
+            libc::SYS_chown => self.chown(arguments),
+            libc::SYS_lchown => self.lchown(arguments),
+            libc::SYS_fchown => self.fchown(arguments),
+            libc::SYS_fchownat => self.fchownat(arguments),
             libc::SYS_chmod => self.chmod(arguments),
             libc::SYS_fchmod => self.fchmod(arguments),
             libc::SYS_fchmodat => self.fchmodat(arguments),

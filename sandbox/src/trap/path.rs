@@ -92,14 +92,8 @@ impl Running<'_> {
         if room == 0 || room > i64::MAX.cast_unsigned() {
             return errno(libc::EINVAL);
         }
-        let Node::Base(tree, number) = node else {
-            return errno(libc::EINVAL);
-        };
-        let link = self
-            .mounts
-            .tree(tree)
-            .read_link(number)
-            .ok_or(Errno(libc::EINVAL))?;
+        let link = self.state.view.read_link(self.mounts, node);
+        let link = link.ok_or(Errno(libc::EINVAL))?;
         let len = link.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.region.copy_out(pointer(target), &link[..len])?;
         Ok(len as u64)
@@ -176,6 +170,7 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn getcwd(&mut self, arguments: Arguments) -> Answer {
+        self.check_alive(self.state.view.cwd)?;
         let path = &self.state.view.cwd_path;
         if arguments.b < path.len() as u64 + 1 {
             return errno(libc::ERANGE);
@@ -355,56 +350,74 @@ impl Running<'_> {
     }
 
     #[inline(never)]
-    pub(super) fn chmod(&mut self, arguments: Arguments) -> Answer {
-        self.chmod_path(libc::AT_FDCWD, arguments.a, arguments.b)
+    pub(super) fn symlink(&mut self, arguments: Arguments) -> Answer {
+        self.make_symlink(arguments.a, libc::AT_FDCWD, arguments.b)
     }
 
     #[inline(never)]
-    pub(super) fn fchmodat(&mut self, arguments: Arguments) -> Answer {
-        self.chmod_path(int(arguments.a), arguments.b, arguments.c)
+    pub(super) fn symlinkat(&mut self, arguments: Arguments) -> Answer {
+        self.make_symlink(arguments.a, int(arguments.b), arguments.c)
     }
 
-    fn chmod_path(&mut self, directory: i32, path: u64, mode: u64) -> Answer {
-        let node = self.with_path(directory, path, true, |_, walked| walked.found())?;
-        self.state.view.set_mode(node, pointer(mode))?;
-        Ok(0)
-    }
-
-    #[inline(never)]
-    pub(super) fn fchmod(&mut self, arguments: Arguments) -> Answer {
-        let node = self.state.files.get(int(arguments.a))?.node;
-        self.state.view.set_mode(node, pointer(arguments.b))?;
-        Ok(0)
-    }
-
-    #[inline(never)]
-    pub(super) fn utimensat(&mut self, arguments: Arguments) -> Answer {
-        let node = if pointer(arguments.b) == 0 {
-            self.state.files.get(int(arguments.a))?.node
-        } else {
-            let follow = int(arguments.d) & libc::AT_SYMLINK_NOFOLLOW == 0;
-            self.with_path(int(arguments.a), arguments.b, follow, |_, walked| {
-                walked.found()
-            })?
-        };
-        let mut modified = self.now_ns();
-        let times = pointer(arguments.c);
-        if times != 0 {
-            // The second timespec is the modification time.
-            let mut bytes = [0; 32];
-            self.region.copy_in(times, &mut bytes)?;
-            let word = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight"));
-            match word(24) {
-                libc::UTIME_NOW => {}
-                libc::UTIME_OMIT => return Ok(0),
-                nanos @ 0..1_000_000_000 => {
-                    modified = word(16).saturating_mul(1_000_000_000).saturating_add(nanos);
-                }
-                _ => return errno(libc::EINVAL),
-            }
+    fn make_symlink(&mut self, target: u64, directory: i32, path: u64) -> Answer {
+        let mut bytes = [0; PATH_MAX];
+        let len = self.region.string_in(pointer(target), &mut bytes)?;
+        let target = &bytes[..len.ok_or(Errno(libc::ENAMETOOLONG))?];
+        if target.is_empty() {
+            return errno(libc::ENOENT);
         }
-        self.state.view.set_modified(node, modified)?;
+        self.with_path(directory, path, false, |running, walked| {
+            running.check_new(walked)?;
+            let room = running.room();
+            let view = &mut running.state.view;
+            view.make_symlink(walked.directory, walked.name(), target, &room)
+        })?;
         Ok(0)
+    }
+
+    #[inline(never)]
+    pub(super) fn link(&mut self, arguments: Arguments) -> Answer {
+        self.link_paths(
+            (libc::AT_FDCWD, arguments.a),
+            (libc::AT_FDCWD, arguments.b),
+            false,
+        )
+    }
+
+    #[inline(never)]
+    pub(super) fn linkat(&mut self, arguments: Arguments) -> Answer {
+        let flags = int(arguments.e);
+        if flags & !libc::AT_SYMLINK_FOLLOW != 0 {
+            return errno(libc::EINVAL);
+        }
+        let from = (int(arguments.a), arguments.b);
+        self.link_paths(from, (int(arguments.c), arguments.d), flags != 0)
+    }
+
+    fn link_paths(&mut self, from: (i32, u64), to: (i32, u64), follow: bool) -> Answer {
+        let node = self.with_path(from.0, from.1, follow, |_, walked| walked.found())?;
+        self.with_path(to.0, to.1, false, |running, walked| {
+            running.check_new(walked)?;
+            match running.state.view.kind(running.mounts, node) {
+                Kind::Directory | Kind::Device => return Err(Errno(libc::EPERM)),
+                Kind::Regular | Kind::Symlink => {}
+            }
+            let room = running.room();
+            let view = &mut running.state.view;
+            view.link(walked.directory, walked.name(), node, &room)
+        })?;
+        Ok(0)
+    }
+
+    /// Refuses a name for a new file that is taken, or can only be a directory's.
+    fn check_new(&self, to: &Walked<'_>) -> Result<(), Errno> {
+        if to.node.is_some() {
+            return Err(Errno(libc::EEXIST));
+        }
+        if to.slash {
+            return Err(Errno(libc::ENOENT));
+        }
+        self.check_alive(to.directory)
     }
 
     #[inline(never)]

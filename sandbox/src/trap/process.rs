@@ -72,6 +72,8 @@ impl Running<'_> {
             libc::SYS_sysinfo => self.sysinfo(arguments),
             libc::SYS_sched_getaffinity => self.affinity(arguments),
             libc::SYS_poll => self.poll_files(arguments),
+            libc::SYS_select => self.select(arguments),
+            libc::SYS_pselect6 => self.pselect(arguments),
             _ => self.unknown(call.cast_unsigned()),
         }
     }
@@ -188,36 +190,6 @@ impl Running<'_> {
         }
         self.words_out(pointer(arguments.c), [1])?;
         Ok(8)
-    }
-
-    /// Every open file is always ready; with none to look at, `poll` is a way to sleep.
-    fn poll_files(&mut self, arguments: Arguments) -> Answer {
-        const ENTRY: usize = 8;
-        let count = usize::try_from(arguments.b).unwrap_or(usize::MAX);
-        if count > usize::try_from(self.limits.files).expect("u32 fits usize") {
-            return errno(libc::EINVAL);
-        }
-        let mut entries = vec![0; count * ENTRY];
-        self.region.copy_in(pointer(arguments.a), &mut entries)?;
-        let mut ready = 0;
-        for entry in entries.chunks_exact_mut(ENTRY) {
-            let fd = i32::from_le_bytes(entry[..4].try_into().expect("four bytes"));
-            let wanted = i16::from_le_bytes([entry[4], entry[5]]);
-            let found = match self.state.files.get(fd) {
-                _ if fd < 0 => 0,
-                Ok(_) => wanted & (libc::POLLIN | libc::POLLOUT),
-                Err(_) => libc::POLLNVAL,
-            };
-            entry[6..8].copy_from_slice(&found.to_le_bytes());
-            ready += u64::from(found != 0);
-        }
-        self.region.copy_out(pointer(arguments.a), &entries)?;
-        let timeout = int(arguments.c);
-        if ready == 0 && timeout > 0 {
-            let pause = u64::from(timeout.unsigned_abs()) * 1_000_000;
-            self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))?;
-        }
-        Ok(ready)
     }
 }
 

@@ -9,10 +9,14 @@ use super::scratch::ScratchFile;
 use super::{Device, Kind, Metadata, Mounts, Node};
 use crate::error::Error;
 use crate::trap::Errno;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 /// What an inode, a name or an open file costs against the scratch limit (review F11).
 const RECORD_BYTES: u64 = 512;
+
+/// Permissions, and the three bits above them, which mean nothing to anybody here.
+const MODE_BITS: u32 = 0o7777;
 
 /// The changes of one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +27,8 @@ pub(crate) struct View {
     inodes: Vec<Option<Inode>>,
     /// Private copies of tree files.
     copies: HashMap<Node, ScratchFile>,
+    /// Facts of tree files that the instance has changed.
+    altered: HashMap<Node, Altered>,
     /// The directory each tree is mounted in.
     mount_parents: Vec<Node>,
     page_bytes: u64,
@@ -48,6 +54,14 @@ struct Inode {
 enum Content {
     Regular(ScratchFile),
     Directory { parent: Node },
+    Symlink { target: Vec<u8> },
+}
+
+/// What an instance sees of a tree's file in place of what the tree says.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Altered {
+    mode: Option<u32>,
+    modified_ns: Option<i64>,
 }
 
 impl View {
@@ -59,6 +73,7 @@ impl View {
             changed: HashMap::new(),
             inodes: Vec::new(),
             copies: HashMap::new(),
+            altered: HashMap::new(),
             mount_parents: vec![nowhere; mounts.len()],
             page_bytes: 0,
             records: 0,
@@ -199,6 +214,7 @@ impl View {
             Node::Base(tree, number) => mounts.tree(tree).kind(number),
             Node::Scratch(number) => match self.inode(number).map(|inode| &inode.content) {
                 Some(Content::Directory { .. }) => Kind::Directory,
+                Some(Content::Symlink { .. }) => Kind::Symlink,
                 _ => Kind::Regular,
             },
             Node::Device(_) => Kind::Device,
@@ -209,14 +225,15 @@ impl View {
     pub(crate) fn metadata(&self, mounts: &Mounts, node: Node) -> Metadata {
         match node {
             Node::Base(tree, number) => {
-                let facts = mounts.tree(tree).metadata(number);
-                match self.copies.get(&node) {
-                    Some(copy) => Metadata {
-                        size: copy.size(),
-                        ..facts
-                    },
-                    None => facts,
+                let mut facts = mounts.tree(tree).metadata(number);
+                if let Some(copy) = self.copies.get(&node) {
+                    facts.size = copy.size();
                 }
+                if let Some(altered) = self.altered.get(&node) {
+                    facts.mode = altered.mode.unwrap_or(facts.mode);
+                    facts.modified_ns = altered.modified_ns.unwrap_or(facts.modified_ns);
+                }
+                facts
             }
             Node::Scratch(number) => self.inode(number).map_or(Metadata::none(), Inode::metadata),
             Node::Device(_) => Metadata {
@@ -225,6 +242,18 @@ impl View {
                 links: 1,
                 ..Metadata::none()
             },
+        }
+    }
+
+    /// Where a symbolic link points.
+    pub(crate) fn read_link<'a>(&'a self, mounts: &'a Mounts, node: Node) -> Option<Cow<'a, [u8]>> {
+        match node {
+            Node::Base(tree, number) => mounts.tree(tree).read_link(number),
+            Node::Scratch(number) => match &self.inode(number)?.content {
+                Content::Symlink { target } => Some(Cow::Borrowed(target)),
+                _ => None,
+            },
+            Node::Device(_) => None,
         }
     }
 
@@ -342,6 +371,42 @@ impl View {
         Ok(())
     }
 
+    /// Makes a symbolic link in `directory`, which has no such name.
+    pub(crate) fn make_symlink(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        target: &[u8],
+        room: &Room,
+    ) -> Result<(), Errno> {
+        self.check_room(room)?;
+        let len = target.len() as u64;
+        if self.bytes() + 2 * RECORD_BYTES + len > room.bytes {
+            return Err(Errno(libc::ENOSPC));
+        }
+        let target = target.to_vec();
+        let node = self.new_inode(Content::Symlink { target }, 0o777, room.now_ns);
+        self.account(0, len);
+        self.set(directory, name, Some(node));
+        Ok(())
+    }
+
+    /// Gives a file that is no directory one more name, in a directory that has no such name.
+    pub(crate) fn link(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        node: Node,
+        room: &Room,
+    ) -> Result<(), Errno> {
+        self.check_room(room)?;
+        if let Node::Scratch(number) = node {
+            self.inode_mut(number).links += 1;
+        }
+        self.set(directory, name, Some(node));
+        Ok(())
+    }
+
     /// Removes the name of a file or of an empty directory.
     pub(crate) fn remove(&mut self, mounts: &Mounts, directory: Node, name: &[u8], node: Node) {
         self.hide(mounts, directory, name);
@@ -369,27 +434,39 @@ impl View {
         }
     }
 
-    /// Changes permission bits; only scratch files have any of their own.
-    pub(crate) fn set_mode(&mut self, node: Node, mode: u32) -> Result<(), Errno> {
+    /// Changes permission bits.
+    pub(crate) fn set_mode(&mut self, node: Node, mode: u32, room: &Room) -> Result<(), Errno> {
+        let mode = mode & MODE_BITS;
         match node {
-            Node::Scratch(number) => {
-                self.inode_mut(number).mode = mode & 0o777;
-                Ok(())
-            }
-            _ => Err(Errno(libc::EROFS)),
+            Node::Scratch(number) => self.inode_mut(number).mode = mode,
+            Node::Base(..) => self.altered(node, room)?.mode = Some(mode),
+            Node::Device(_) => return Err(Errno(libc::EPERM)),
         }
+        Ok(())
     }
 
-    /// Changes the modification time; only scratch files have one of their own.
-    pub(crate) fn set_modified(&mut self, node: Node, modified_ns: i64) -> Result<(), Errno> {
+    /// Changes the modification time.
+    pub(crate) fn set_modified(
+        &mut self,
+        node: Node,
+        modified_ns: i64,
+        room: &Room,
+    ) -> Result<(), Errno> {
         match node {
-            Node::Scratch(number) => {
-                self.inode_mut(number).modified_ns = modified_ns;
-                Ok(())
-            }
-            _ if self.copies.contains_key(&node) => Ok(()),
-            _ => Err(Errno(libc::EROFS)),
+            Node::Scratch(number) => self.inode_mut(number).modified_ns = modified_ns,
+            Node::Base(..) => self.altered(node, room)?.modified_ns = Some(modified_ns),
+            Node::Device(_) => return Err(Errno(libc::EPERM)),
         }
+        Ok(())
+    }
+
+    /// The facts of a tree's file that are the instance's own.
+    fn altered(&mut self, node: Node, room: &Room) -> Result<&mut Altered, Errno> {
+        if !self.altered.contains_key(&node) {
+            self.check_room(room)?;
+            self.records += 1;
+        }
+        Ok(self.altered.entry(node).or_default())
     }
 
     /// Counts an open description of a scratch file.
@@ -536,6 +613,11 @@ impl View {
             Node::Base(tree, number) => {
                 let size = mounts.tree(tree).metadata(number).size;
                 let records = &mut self.records;
+                let altered = self.altered.entry(node).or_insert_with(|| {
+                    *records += 1;
+                    Altered::default()
+                });
+                altered.modified_ns = Some(now_ns);
                 Ok(self.copies.entry(node).or_insert_with(|| {
                     *records += 1;
                     ScratchFile::over(size)
@@ -547,6 +629,7 @@ impl View {
                 match &mut inode.content {
                     Content::Regular(file) => Ok(file),
                     Content::Directory { .. } => Err(Errno(libc::EISDIR)),
+                    Content::Symlink { .. } => Err(Errno(libc::EINVAL)),
                 }
             }
             Node::Device(_) => Err(Errno(libc::EINVAL)),
@@ -572,7 +655,7 @@ impl View {
     fn new_inode(&mut self, content: Content, mode: u32, modified_ns: i64) -> Node {
         let inode = Inode {
             content,
-            mode: mode & 0o777,
+            mode: mode & MODE_BITS,
             links: 1,
             open: 0,
             modified_ns,
@@ -637,6 +720,7 @@ impl View {
         let freed = match &inode.content {
             Content::Regular(file) => file.bytes(),
             Content::Directory { .. } => 0,
+            Content::Symlink { target } => target.len() as u64,
         };
         self.account(freed, 0);
         self.records -= 1;
@@ -658,6 +742,7 @@ impl Inode {
         let (kind, size) = match &self.content {
             Content::Regular(file) => (Kind::Regular, file.size()),
             Content::Directory { .. } => (Kind::Directory, 0),
+            Content::Symlink { target } => (Kind::Symlink, target.len() as u64),
         };
         Metadata {
             kind,

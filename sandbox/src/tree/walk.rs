@@ -77,11 +77,11 @@ impl View {
                 plain => self.lookup(mounts, directory, plain),
             };
             let link = match node {
-                Some(Node::Base(tree, number))
+                Some(node)
                     if (!is_last || follow || slash)
-                        && mounts.tree(tree).kind(number) == Kind::Symlink =>
+                        && self.kind(mounts, node) == Kind::Symlink =>
                 {
-                    mounts.tree(tree).read_link(number)
+                    self.read_link(mounts, node)
                 }
                 _ => None,
             };

@@ -6,6 +6,7 @@ mod endings;
 mod files;
 mod images;
 mod jumps;
+mod links;
 mod many;
 mod memory;
 mod pointers;

@@ -66,6 +66,8 @@ fn is_special(number: i64) -> bool {
             | libc::SYS_nanosleep
             | libc::SYS_clock_nanosleep
             | libc::SYS_poll
+            | libc::SYS_select
+            | libc::SYS_pselect6
             | libc::SYS_futex
             | 0x7A00
             | 0x7A02
@@ -269,6 +271,7 @@ fn long_calls_end_when_the_limit_says_so() {
             .poke(AREA, 3600_u128.to_le_bytes())
             .call(libc::SYS_nanosleep, [AREA, 0]),
         Script::new().call(libc::SYS_poll, [AREA, 0, 3_600_000]),
+        Script::new().call(libc::SYS_select, [0, 0, 0, 0, 0]),
     ];
     for (index, script) in scripts.iter().enumerate().skip(1) {
         let start = std::time::Instant::now();
