@@ -15,6 +15,7 @@ mod mount;
 mod pack;
 mod roundtrip;
 mod serve;
+mod serve_bootstrap;
 mod serve_guest;
 mod serve_http;
 mod serve_http2;

@@ -90,6 +90,7 @@ impl Metrics {
             site.cost.private_bytes += cost.private_bytes;
             site.cost.discarded_bytes += cost.discarded_bytes;
             site.discarded_writes += u64::from(cost.discarded_bytes > 0);
+            site.cost.after_bootstrap += cost.after_bootstrap;
         });
     }
 
@@ -187,6 +188,12 @@ impl Metrics {
             "counter",
             "Pages instances wrote.",
             &each(&|s| s.cost.private_bytes.to_string()),
+        );
+        metric(
+            "zapp_guest_after_bootstrap_total",
+            "counter",
+            "Requests that went on from behind the site's bootstrap.",
+            &each(&|s| s.cost.after_bootstrap.to_string()),
         );
         metric(
             "zapp_discarded_bytes_total",

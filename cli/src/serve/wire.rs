@@ -6,7 +6,7 @@
 //! Ready     empty            Failed   text
 //! Ask       u32 count, pairs; the rest is the request's body
 //! Cancel    empty
-//! Answer    u8 ending  u16 status  u32 dropped headers  9 x u64 cost  u32 count, pairs
+//! Answer    u8 ending  u16 status  u32 dropped headers  10 x u64 cost  u32 count, pairs
 //!           u32 length, error output   u64 length of the whole body   its first piece
 //! More      the next piece of the body
 //! pair:     u32 length of name   u32 length of value   name   value
@@ -179,10 +179,12 @@ pub(crate) struct Cost {
     pub(crate) files_opened: u64,
     /// Calls refused for want of scratch space.
     pub(crate) full_traps: u64,
+    /// 1 when the instance went on from behind the site's bootstrap, 0 when from the default snapshot.
+    pub(crate) after_bootstrap: u64,
 }
 
 impl Cost {
-    fn numbers(&self) -> [u64; 9] {
+    fn numbers(&self) -> [u64; 10] {
         let Cost {
             wall_ns,
             cpu_ns,
@@ -196,7 +198,7 @@ impl Cost {
             discarded_bytes,
             files_opened,
             full_traps,
-            ..
+            after_bootstrap,
         } = *self;
         [
             wall_ns,
@@ -208,10 +210,11 @@ impl Cost {
             discarded_bytes,
             files_opened,
             full_traps,
+            after_bootstrap,
         ]
     }
 
-    fn of(numbers: [u64; 9]) -> Cost {
+    fn of(numbers: [u64; 10]) -> Cost {
         let [
             wall_ns,
             cpu_ns,
@@ -222,6 +225,7 @@ impl Cost {
             discarded_bytes,
             files_opened,
             full_traps,
+            after_bootstrap,
         ] = numbers;
         Cost {
             wall_ns,
@@ -233,6 +237,7 @@ impl Cost {
             discarded_bytes,
             files_opened,
             full_traps,
+            after_bootstrap,
         }
     }
 }
@@ -353,7 +358,7 @@ pub(crate) fn parse_answer(payload: &Bytes) -> Result<(Answer, u64), Malformed> 
     let ending = *Ending::ALL.get(usize::from(ending)).ok_or(Malformed)?;
     let status = u16::from_le_bytes(reader.array()?);
     let dropped = reader.u32()?;
-    let mut numbers = [0; 9];
+    let mut numbers = [0; 10];
     for number in &mut numbers {
         *number = reader.u64()?;
     }

@@ -204,7 +204,11 @@ impl Backend for Guests {
                     );
                     bootstraps.refuse(&made);
                 }
-                Ok(finished) => return answer(finished),
+                Ok(finished) => {
+                    let mut answer = answer(finished);
+                    answer.cost.after_bootstrap = 1;
+                    return answer;
+                }
                 Err(ending) => return Answer::ended(ending),
             }
         }
@@ -261,6 +265,7 @@ fn answer(finished: Finished) -> Answer {
         discarded_bytes: usage.discarded_bytes,
         files_opened: usage.files_opened,
         full_traps: usage.full_traps,
+        after_bootstrap: 0,
     };
     let ending = match (&report.outcome, &response) {
         (Outcome::Exited { .. } | Outcome::Idle, Some(_)) => Ending::Answered,

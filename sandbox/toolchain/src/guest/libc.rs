@@ -20,7 +20,7 @@ const START: &str = include_str!("../../../guests/libc/crt1.s");
 const HELPERS: &str = include_str!("../../../guests/libc/libgcc.c");
 
 /// Our files that the recipe puts into the tree.
-const OVERLAYS: [(&str, &str); 9] = [
+const OVERLAYS: [(&str, &str); 10] = [
     ("setjmp.s", include_str!("../../../guests/libc/setjmp.s")),
     ("longjmp.s", include_str!("../../../guests/libc/longjmp.s")),
     (
@@ -39,6 +39,7 @@ const OVERLAYS: [(&str, &str); 9] = [
         "set_thread_area.c",
         include_str!("../../../guests/libc/set_thread_area.c"),
     ),
+    ("memchr.c", include_str!("../../../guests/libc/memchr.c")),
     ("memcpy.c", include_str!("../../../guests/libc/memcpy.c")),
     ("memmove.c", include_str!("../../../guests/libc/memmove.c")),
     ("memset.c", include_str!("../../../guests/libc/memset.c")),
