@@ -185,32 +185,17 @@ pub(crate) struct Cost {
 
 impl Cost {
     fn numbers(&self) -> [u64; 10] {
-        let Cost {
-            wall_ns,
-            cpu_ns,
-            traps,
-            private_bytes,
-            ..
-        } = *self;
-        let Cost {
-            output_bytes,
-            scratch_bytes,
-            discarded_bytes,
-            files_opened,
-            full_traps,
-            after_bootstrap,
-        } = *self;
         [
-            wall_ns,
-            cpu_ns,
-            traps,
-            private_bytes,
-            output_bytes,
-            scratch_bytes,
-            discarded_bytes,
-            files_opened,
-            full_traps,
-            after_bootstrap,
+            self.wall_ns,
+            self.cpu_ns,
+            self.traps,
+            self.private_bytes,
+            self.output_bytes,
+            self.scratch_bytes,
+            self.discarded_bytes,
+            self.files_opened,
+            self.full_traps,
+            self.after_bootstrap,
         ]
     }
 
