@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use sandbox::{Config, Instance, Limits, Mounts, Outcome, Sandbox};
+use sandbox::{Config, Input, Instance, Limits, Mounts, Outcome, Sandbox};
 use toolchain::guest::libc::{Flavour, build};
 
 /// Longest a program may run.
@@ -104,19 +104,38 @@ pub(crate) fn build_native(source: &Path, options: &[&str], output: &Path) -> bo
         .is_ok_and(|status| status.success())
 }
 
-/// Runs a guest program in a slot of its own.
+/// Runs a guest program in a slot of its own, without files.
 pub(crate) fn run_guest(program: &Path) -> Behaviour {
+    run_guest_with(program, &Mounts::new(), &[], &[], Input::Empty, PATIENCE)
+}
+
+/// Runs a guest program with all it may be given.
+pub(crate) fn run_guest_with(
+    program: &Path,
+    mounts: &Mounts,
+    args: &[&str],
+    env: &[&str],
+    stdin: Input,
+    patience: Duration,
+) -> Behaviour {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let sandbox = SANDBOX.get_or_init(|| Sandbox::new(Config::default()).expect("a sandbox"));
     let run = || -> Result<Behaviour, sandbox::Error> {
         let bytes = std::fs::read(program).expect("the program was built");
         let program = sandbox.load(&bytes)?;
         let limits = Limits {
-            wall: Some(PATIENCE),
+            wall: Some(patience),
             ..Limits::default()
         };
-        let snapshot = sandbox.start(&program, &limits, &Mounts::new())?;
-        let finished = Instance::builder(&snapshot).arg("program").build()?.run();
+        let snapshot = sandbox.start(&program, &limits, mounts)?;
+        let mut builder = Instance::builder(&snapshot)
+            .arg("program")
+            .args(args.iter().copied())
+            .stdin(stdin);
+        for variable in env {
+            builder = builder.env(*variable);
+        }
+        let finished = builder.build()?.run();
         let end = match finished.report.outcome {
             Outcome::Exited { status } => End::Status(status),
             Outcome::Fault { signal, .. } | Outcome::Raised { signal } => End::Signal(signal),
@@ -136,13 +155,33 @@ pub(crate) fn run_guest(program: &Path) -> Behaviour {
 
 /// Runs a native program.
 pub(crate) fn run_native(program: &Path) -> Behaviour {
-    use std::io::Read;
+    run_native_with(program, &std::env::temp_dir(), &[], &[], &[], PATIENCE)
+}
+
+/// Runs a native program with all it may be given; its environment is empty otherwise, as a guest's is.
+pub(crate) fn run_native_with(
+    program: &Path,
+    folder: &Path,
+    args: &[&str],
+    env: &[&str],
+    stdin: &[u8],
+    patience: Duration,
+) -> Behaviour {
+    use std::io::{Read, Seek, Write};
     use std::os::unix::process::ExitStatusExt;
 
+    let mut input = tempfile::tempfile().expect("a temporary file");
+    input.write_all(stdin).expect("written");
+    input.rewind().expect("rewound");
+    let variables = env.iter().filter_map(|variable| variable.split_once('='));
     let mut command = Command::new(program);
     command
         .arg0_program()
-        .stdin(Stdio::null())
+        .args(args)
+        .env_clear()
+        .envs(variables)
+        .current_dir(folder)
+        .stdin(input)
         .stdout(Stdio::piped())
         .stderr(Stdio::null());
     let mut child = command.spawn().expect("the native program starts");
@@ -151,7 +190,7 @@ pub(crate) fn run_native(program: &Path) -> Behaviour {
         let mut text = Vec::new();
         pipe.read_to_end(&mut text).map(|_| text)
     });
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience;
     let status = loop {
         match child.try_wait().expect("the child is ours") {
             Some(status) => break Some(status),

@@ -86,6 +86,8 @@ fn package(program: &str) -> &str {
     match program {
         "as" | "ld" | "ar" => "binutils",
         "gcc" => "gcc-12",
+        "xz" => "xz-utils",
+        "tclsh" => "tcl",
         other => other,
     }
 }
