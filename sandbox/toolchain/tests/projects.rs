@@ -527,6 +527,11 @@ fn sqlite_reads_a_database_in_an_image_and_vacuums_into_scratch() {
     let stop = AtomicBool::new(false);
     pack(tree, &PackOptions::default(), &image, &|_| {}, &stop).expect("an image");
     let image = imagefs::Image::ingest(&image).expect("an image");
+    // Packing prepares a database for read-only media; the native twin reads what came of it.
+    let file = image
+        .resolve(image.root(), b"site.db", true)
+        .expect("packed");
+    let prepared = image.bytes(file).expect("whole").to_vec();
     let tree: Arc<dyn Tree> = Arc::new(ImageTree::new(image).expect("a descriptor"));
     let env = ["HOME=/tmp"];
     for script in [
@@ -549,8 +554,7 @@ fn sqlite_reads_a_database_in_an_image_and_vacuums_into_scratch() {
         let guest = twins.guest(&ask, Arc::clone(&tree));
         // The native one works on a copy, because it does write.
         let scratch = tempfile::tempdir().expect("a temporary folder");
-        let copy = scratch.path().join("site.db");
-        std::fs::copy(folder.path().join("site.db"), &copy).expect("copied");
+        std::fs::write(scratch.path().join("site.db"), &prepared).expect("written");
         let program = twins.native.join("shell");
         let native = run_native_with(
             &program,
