@@ -8,6 +8,7 @@
 mod csmith;
 mod driver;
 mod programs;
+mod project;
 mod projects;
 mod torture;
 mod twin;

@@ -4,30 +4,18 @@
 //! `projects/`; both are kept in the cache until the recipe or the compiler changes. Plain `cargo test` takes the shorter
 //! tests of each, `ZAPP_TEST_FULL=1` all that need one process and one thread.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use imagefs::scan::{ScanOptions, scan};
 use imagefs::writer::{PackOptions, pack};
 use sandbox::{HostTree, ImageTree, Input, Mounts, Tree};
 use sha2::{Digest, Sha256};
-use toolchain::cc::{ensure_tools, run};
-use toolchain::error::Error;
-use toolchain::guest::cached;
-use toolchain::guest::libc::{Flavour, build};
-use toolchain::guest::source::{Pin, fetch};
 
-use crate::twin::{Behaviour, End, driver, ready, run_guest_with, run_native_with};
-
-/// A project: its sources, each with the folder it is unpacked into and in order of preference, and its recipe.
-struct Project {
-    name: &'static str,
-    sources: &'static [(&'static str, &'static [Pin<'static>])],
-    recipe: &'static str,
-}
+use crate::project::{Project, SQLITE, Twins, pin};
+use crate::twin::{Behaviour, End, run_guest_with, run_native_with};
 
 const LUA: Project = Project {
     name: "lua",
@@ -108,152 +96,6 @@ const QUICKJS: Project = Project {
     )],
     recipe: include_str!("projects/quickjs.mk"),
 };
-
-const SQLITE: Project = Project {
-    name: "sqlite",
-    sources: &[(
-        "sqlite",
-        &[
-            pin(
-                "sqlite3",
-                "3.46.1-7+deb13u2",
-                "sqlite3_3.46.1.orig.tar.xz",
-                "d0cdd2ece271b29e7ce18095745d892517ee26d0f270065b3a25c2e9eb11639c",
-            ),
-            pin(
-                "sqlite3",
-                "3.40.1-2+deb12u2",
-                "sqlite3_3.40.1.orig.tar.xz",
-                "aaa776260ab4dc976db34aa7891819484c8676b5b2783123ebc6301e2ca5d655",
-            ),
-        ],
-    )],
-    recipe: include_str!("projects/sqlite.mk"),
-};
-
-const fn pin(
-    package: &'static str,
-    version: &'static str,
-    file: &'static str,
-    sha256: &'static str,
-) -> Pin<'static> {
-    Pin {
-        package,
-        version,
-        file,
-        sha256,
-    }
-}
-
-/// A project built both ways.
-struct Twins {
-    /// The unpacked sources.
-    source: PathBuf,
-    guest: PathBuf,
-    native: PathBuf,
-}
-
-impl Project {
-    fn built(&self) -> Twins {
-        // One build at a time: each uses all processors.
-        static TURN: std::sync::Mutex<()> = std::sync::Mutex::new(());
-        let _turn = TURN.lock().unwrap_or_else(|failed| failed.into_inner());
-        ensure_tools(&["gcc", "make", "tar", "xz", "tclsh"]).expect("the tools are there");
-        let recipe = hash(&[self.recipe, &format!("{:?}", self.sources)]);
-        let source = cached(&format!("test-{}-source-{recipe}", self.name), |entry| {
-            self.unpack(entry)?;
-            self.make(entry, "prepare", "gcc", entry)
-        });
-        let source = source.expect("the sources can be had");
-        let cc = driver().get_program().to_string_lossy().into_owned();
-        let native = native_compiler();
-        let program = |kind: &str, cc: &str, by: &Path| {
-            let by = by.file_name().unwrap_or_default().to_string_lossy();
-            let key = hash(&[&recipe, &by]);
-            let made = cached(&format!("test-{}-{kind}-{key}", self.name), |entry| {
-                self.make(entry, "all", cc, &source)
-            });
-            made.unwrap_or_else(|error| panic!("{} {kind}: {error}", self.name))
-        };
-        Twins {
-            guest: program("guest", &cc, ready()),
-            native: program("native", &native.join("cc").display().to_string(), &native),
-            source,
-        }
-    }
-
-    fn unpack(&self, entry: &Path) -> Result<(), Error> {
-        for (folder, pins) in self.sources {
-            let into = entry.join(folder);
-            std::fs::create_dir(&into).expect("a new folder");
-            let archive = pins.iter().map(fetch).reduce(Result::or).expect("a pin")?;
-            let mut tar = Command::new("tar");
-            tar.arg("xf").arg(archive).arg("--strip-components=1");
-            run(tar.arg("-C").arg(&into))?;
-        }
-        Ok(())
-    }
-
-    fn make(&self, folder: &Path, goal: &str, cc: &str, source: &Path) -> Result<(), Error> {
-        let file = folder.join("recipe.mk");
-        std::fs::write(&file, self.recipe).expect("written");
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut make = Command::new("make");
-        make.args(["-s", "-f", "recipe.mk", &format!("-j{jobs}"), goal])
-            .arg(format!("CC={cc}"))
-            .arg(format!("S={}", source.display()))
-            .env("ZAPP_CC", driver().get_program())
-            .env_remove("MAKEFLAGS")
-            .env_remove("CFLAGS")
-            .current_dir(folder)
-            .stdout(Stdio::null())
-            .stderr(std::fs::File::create(folder.join("messages")).expect("created"));
-        run(&mut make).inspect_err(|_| {
-            let messages = std::fs::read(folder.join("messages")).unwrap_or_default();
-            eprintln!("{}", String::from_utf8_lossy(&messages));
-        })
-    }
-}
-
-fn hash(parts: &[&str]) -> String {
-    let digest = Sha256::digest(parts.join("\0"));
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
-
-/// A folder with `cc`: GCC that knows nothing but the native musl, with the options the driver adds as well.
-fn native_compiler() -> PathBuf {
-    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
-    let make = || {
-        let libc = build(Flavour::Native).expect("the native libc builds");
-        let root = libc.display();
-        let specs = format!(
-            "*startfile:\n{root}/lib/crt1.o {root}/lib/crti.o\n\n*endfile:\n{root}/lib/crtn.o\n\n*lib:\n{root}/lib/libc.a\n\n\
-             *libgcc:\nlibgcc.a%s libgcc_eh.a%s {root}/lib/libc.a\n\n*link:\n-static -no-pie -L{root}/lib\n\n"
-        );
-        let script = format!(
-            "#!/bin/sh\nexec gcc -specs=\"${{0%/*}}/specs\" -march=x86-64-v2 -mno-avx -fno-pie -fcf-protection=none \
-             -fno-stack-protector -fomit-frame-pointer -nostdinc -isystem {root}/include \
-             -isystem \"$(gcc -print-file-name=include)\" \"$@\" -static -no-pie\n"
-        );
-        cached(
-            &format!("test-native-cc-{}", hash(&[&specs, &script])),
-            |entry| {
-                use std::os::unix::fs::PermissionsExt;
-                let file = entry.join("cc");
-                std::fs::write(entry.join("specs"), &specs).expect("written");
-                std::fs::write(&file, &script).expect("written");
-                std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).expect("changed");
-                Ok(())
-            },
-        )
-    };
-    FOLDER
-        .get_or_init(|| make().expect("a compiler script"))
-        .clone()
-}
 
 /// One run of a program of both twins.
 struct Call<'a> {
