@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use toolchain::cc::ensure_tools;
 
@@ -11,6 +12,9 @@ use crate::twin::{Verdict, compare, in_parallel};
 const SEED: u64 = 20_261_123;
 const FULL: usize = 1000;
 const SAMPLE: usize = 8;
+
+/// Random programs end within a second or never.
+const ENDLESS: Duration = Duration::from_secs(5);
 
 const LEVELS: [&str; 4] = ["-O0", "-O1", "-O2", "-O3"];
 
@@ -43,6 +47,7 @@ fn random_programs_behave_like_their_native_twins() {
             &source,
             &[level, "-w", "-I/usr/include/csmith"],
             work.path(),
+            ENDLESS,
         );
         std::fs::remove_file(&source).expect("the source was written");
         (seed, level, verdict)

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use toolchain::guest::source::{Pin, fetch};
 use toolchain::guest::{cache_folder, cached};
 
-use crate::twin::{Verdict, compare, in_parallel};
+use crate::twin::{PATIENCE, Verdict, compare, in_parallel};
 
 const SOURCE: Pin<'_> = Pin {
     package: "gcc-12",
@@ -50,7 +50,7 @@ fn torture_programs_behave_like_their_native_twins() {
         let text = String::from_utf8_lossy(&std::fs::read(source).expect("a source")).into_owned();
         let mut options = vec![level, "-w"];
         options.extend(stated_options(&text));
-        compare(source, &options, work.path())
+        compare(source, &options, work.path(), PATIENCE)
     });
     let mut counts: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut surprises = Vec::new();

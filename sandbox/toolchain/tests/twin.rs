@@ -9,7 +9,7 @@ use sandbox::{Config, Input, Instance, Limits, Mounts, Outcome, Sandbox};
 use toolchain::guest::libc::{Flavour, build};
 
 /// Longest a program may run.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How a program ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -153,11 +153,6 @@ pub(crate) fn run_guest_with(
     })
 }
 
-/// Runs a native program.
-pub(crate) fn run_native(program: &Path) -> Behaviour {
-    run_native_with(program, &std::env::temp_dir(), &[], &[], &[], PATIENCE)
-}
-
 /// Runs a native program with all it may be given; its environment is empty otherwise, as a guest's is.
 pub(crate) fn run_native_with(
     program: &Path,
@@ -239,8 +234,8 @@ pub(crate) enum Verdict {
     Differs(String),
 }
 
-/// Builds and runs both, and compares.
-pub(crate) fn compare(source: &Path, options: &[&str], work: &Path) -> Verdict {
+/// Builds and runs both, and compares. A program that takes longer than `patience` natively has no twin.
+pub(crate) fn compare(source: &Path, options: &[&str], work: &Path, patience: Duration) -> Verdict {
     let name = source.file_stem().unwrap_or_default().to_string_lossy();
     let level = options.first().copied().unwrap_or_default();
     let path = |kind: &str| work.join(format!("{name}{level}.{kind}"));
@@ -248,7 +243,8 @@ pub(crate) fn compare(source: &Path, options: &[&str], work: &Path) -> Verdict {
     if !build_native(source, options, &native) {
         return Verdict::NoTwin;
     }
-    let expected = run_native(&native);
+    let folder = std::env::temp_dir();
+    let expected = run_native_with(&native, &folder, &[], &[], &[], patience);
     let verdict = if expected.end == End::TimedOut {
         Verdict::NoTwin
     } else {
