@@ -7,6 +7,7 @@ use std::time::Duration;
 /// One connection.
 pub(crate) struct Client {
     stream: BufReader<TcpStream>,
+    host: String,
 }
 
 /// An answer.
@@ -42,6 +43,16 @@ impl Client {
         stream.set_nodelay(true)?;
         Ok(Client {
             stream: BufReader::new(stream),
+            host: "test".to_owned(),
+        })
+    }
+
+    /// The same for another virtual host.
+    pub(crate) fn for_host(address: SocketAddr, host: &str) -> io::Result<Client> {
+        let client = Client::connect(address)?;
+        Ok(Client {
+            host: host.to_owned(),
+            ..client
         })
     }
 
@@ -61,7 +72,8 @@ impl Client {
             0 => String::new(),
             len => format!("Content-Length: {len}\r\n"),
         };
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: test\r\n{length}{headers}\r\n");
+        let host = &self.host;
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{length}{headers}\r\n");
         let stream = self.stream.get_mut();
         stream.write_all(&[head.as_bytes(), body].concat())?;
         self.answer(method == "HEAD")

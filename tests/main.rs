@@ -21,4 +21,6 @@ mod serve_http;
 mod serve_http2;
 mod serve_isolation;
 mod serve_php;
+mod serve_wordpress;
+mod soak;
 mod sqlite;

@@ -19,22 +19,23 @@ pub(crate) fn image() -> &'static Path {
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/sites/requests"
         ));
-        packed_with_php(&scratch, source, &image);
+        let site = scratch.dir("site");
+        copy(source, &site);
+        pack_with_php(&site, &image);
         (scratch, image)
     });
     image
 }
 
-/// Packs a copy of a site together with PHP.
-pub(crate) fn packed_with_php(scratch: &Scratch, source: &Path, image: &Path) {
-    let site = scratch.dir("with-php");
-    copy(source, &site);
+/// Packs a site together with PHP, which is put into it.
+pub(crate) fn pack_with_php(site: &Path, image: &Path) {
     fs::create_dir_all(site.join(".zapp")).unwrap();
     fs::copy(php::guest(), site.join(".zapp/php")).unwrap();
     zapp(args!["pack", "--force", site, "-o", image]).ok();
 }
 
-fn copy(source: &Path, target: &Path) {
+/// Copies a tree of files and directories.
+pub(crate) fn copy(source: &Path, target: &Path) {
     fs::create_dir_all(target).unwrap();
     for entry in fs::read_dir(source).unwrap() {
         let entry = entry.unwrap();
@@ -101,16 +102,15 @@ fn limits_have_their_statuses_and_twins() {
     });
     is_page(&server.get("/hello"), 200, "hello");
     let metrics = server.metrics();
-    for (ending, count) in [
-        ("wall_limit", 1),
-        ("cpu_limit", 2),
-        ("output_limit", 1),
-        ("scratch_limit", 1),
-    ] {
-        let line =
-            format!("zapp_guest_endings_total{{site=\"requests\",ending=\"{ending}\"}} {count}");
-        assert!(metrics.contains(&line), "{line} is not in {metrics}");
-    }
+    let ended = |ending: &str| {
+        let name = format!("zapp_guest_endings_total{{site=\"requests\",ending=\"{ending}\"}} ");
+        let line = metrics.lines().find_map(|line| line.strip_prefix(&name));
+        line.map_or(0, |count| count.parse::<u64>().unwrap())
+    };
+    // On a busy machine the clock may be faster than a second of the processor.
+    assert!(ended("wall_limit") >= 1, "{metrics}");
+    assert_eq!(ended("wall_limit") + ended("cpu_limit"), 3, "{metrics}");
+    assert_eq!((ended("output_limit"), ended("scratch_limit")), (1, 1));
     assert!(
         metrics.contains("zapp_worker_restarts_total{site=\"requests\"} 0"),
         "{metrics}"
@@ -225,10 +225,9 @@ fn errors_of_a_page_are_for_the_log_only() {
     let reply = server.with("/fatal", "X-Request-Id: find-me\r\n");
     is_page(&reply, 500, "Request find-me");
     assert!(!reply.body.contains("nowhere"), "{reply:?}");
-    let log = server.log();
-    let line = log
-        .lines()
-        .find(|line| line.contains("undefined function nowhere()"));
+    let words = "undefined function nowhere()";
+    let log = server.says(words);
+    let line = log.lines().find(|line| line.contains(words));
     assert!(
         line.is_some_and(|line| line.contains("request_id=find-me")),
         "{log}"
@@ -252,7 +251,7 @@ fn writes_are_discarded_and_said() {
         metrics.contains("zapp_discarded_writes_total{site=\"requests\"} 6"),
         "{metrics}"
     );
-    let log = server.log();
+    let log = server.says("a session was started");
     let said: Vec<&str> = log
         .lines()
         .filter(|line| line.contains("writes were discarded"))

@@ -93,8 +93,6 @@ async fn http_2(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
         .max_header_list_size(u32::try_from(http.header_bytes).unwrap_or(u32::MAX))
         .max_pending_accept_reset_streams(RESETS_MAX)
         .max_send_buf_size(SEND_BUFFER)
-        .keep_alive_interval(http.header_timeout)
-        .keep_alive_timeout(http.header_timeout)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(conversation);
     // When this function ends, the connection is dropped with all its streams.
