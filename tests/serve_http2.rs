@@ -22,6 +22,23 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 
+/// The byte order of networks.
+#[expect(
+    clippy::big_endian_bytes,
+    reason = "RFC 9113, 2.2: numbers are big-endian"
+)]
+fn network(number: u32) -> [u8; 4] {
+    number.to_be_bytes()
+}
+
+#[expect(
+    clippy::big_endian_bytes,
+    reason = "RFC 9113, 2.2: numbers are big-endian"
+)]
+fn host(bytes: [u8; 4]) -> u32 {
+    u32::from_be_bytes(bytes)
+}
+
 struct Connection(TcpStream);
 
 #[derive(Debug)]
@@ -46,18 +63,18 @@ impl Connection {
             .unwrap();
         let mut payload = Vec::new();
         for (name, value) in settings {
-            payload.extend(name.to_be_bytes());
-            payload.extend(value.to_be_bytes());
+            payload.extend(&network(u32::from(*name))[2..]);
+            payload.extend(network(*value));
         }
         connection.send(SETTINGS, 0, 0, &payload).unwrap();
         connection
     }
 
     fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let length = network(u32::try_from(payload.len()).unwrap());
         let mut frame = length[1..].to_vec();
         frame.extend([kind, flags]);
-        frame.extend(stream.to_be_bytes());
+        frame.extend(network(stream));
         frame.extend(payload);
         self.0.write_all(&frame)
     }
@@ -75,10 +92,10 @@ impl Connection {
     fn read(&mut self) -> io::Result<Frame> {
         let mut head = [0; 9];
         self.0.read_exact(&mut head)?;
-        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let len = host([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(len).unwrap()];
         self.0.read_exact(&mut payload)?;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+        let stream = host([head[5], head[6], head[7], head[8]]);
         Ok(Frame {
             kind: head[3],
             flags: head[4],
@@ -98,7 +115,7 @@ impl Connection {
                 HEADERS => answer.0 = frame.payload[0],
                 DATA => {
                     answer.1.extend(&frame.payload);
-                    let more = u32::try_from(frame.payload.len()).unwrap().to_be_bytes();
+                    let more = network(u32::try_from(frame.payload.len()).unwrap());
                     // Nothing was taken from the window by an empty frame, and a zero is not allowed.
                     if !frame.payload.is_empty() {
                         self.send(WINDOW_UPDATE, 0, 0, &more).unwrap();
@@ -191,7 +208,7 @@ fn authority_and_missing_files() {
         .send(HEADERS, END_STREAM | END_HEADERS, 5, &head)
         .unwrap();
     connection.get(7, "/large.txt").unwrap();
-    let window = 1_000_000_u32.to_be_bytes();
+    let window = network(1_000_000);
     connection.send(WINDOW_UPDATE, 0, 7, &window).unwrap();
     connection.send(WINDOW_UPDATE, 0, 0, &window).unwrap();
     let answers = connection.answers(4);
@@ -213,7 +230,7 @@ fn a_client_that_changes_its_mind_too_often_is_cut_off() {
         // CANCEL
         let done = connection
             .get(stream, "/nap")
-            .and_then(|()| connection.send(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+            .and_then(|()| connection.send(RST_STREAM, 0, stream, &network(8)));
         if done.is_err() {
             break;
         }
@@ -238,14 +255,14 @@ pub(crate) fn burst_of_resets(server: &Server, count: u32) {
     let mut connection = Connection::open(server, &[]);
     let mut burst = Vec::new();
     for number in 0..count {
-        let stream = (2 * number + 1).to_be_bytes();
+        let stream = network(2 * number + 1);
         let headers = block("/large.txt", b"test");
         burst.extend([0, 0, u8::try_from(headers.len()).unwrap(), HEADERS, 5]);
         burst.extend(stream);
         burst.extend(headers);
         burst.extend([0, 0, 4, RST_STREAM, 0]);
         burst.extend(stream);
-        burst.extend(8_u32.to_be_bytes());
+        burst.extend(network(8));
     }
     // The server may close before all of it is written.
     let _ = connection.0.write_all(&burst);
@@ -328,7 +345,7 @@ fn more_streams_than_allowed_are_refused() {
         let frame = connection.read().unwrap();
         match frame.kind {
             // REFUSED_STREAM
-            RST_STREAM if frame.payload == 7_u32.to_be_bytes() => refused += 1,
+            RST_STREAM if frame.payload == network(7) => refused += 1,
             RST_STREAM | GOAWAY => panic!("{frame:?}"),
             _ if frame.stream != 0 && frame.flags & END_STREAM != 0 => answered += 1,
             _ => {}
