@@ -23,6 +23,15 @@ pub(crate) struct Server {
 impl Server {
     /// Serves an image with more options, and waits until it listens.
     pub(crate) fn start(image: &Path, options: &[&str]) -> Server {
+        Server::start_in(&[], image, options)
+    }
+
+    /// The same with variables in its environment.
+    pub(crate) fn start_in(
+        environment: &[(&str, &Path)],
+        image: &Path,
+        options: &[&str],
+    ) -> Server {
         let mut child = command(args![
             "serve",
             image,
@@ -32,6 +41,7 @@ impl Server {
             "127.0.0.1:0"
         ])
         .args(options)
+        .envs(environment.iter().copied())
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixDatagram;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Signal, kill_process};
@@ -246,6 +247,8 @@ fn slow_clients_wait_alone() {
     let server = server!(
         "-n",
         "2",
+        "--queue",
+        "100",
         "--header-timeout",
         "800ms",
         "--body-timeout",
@@ -405,6 +408,7 @@ fn the_admin_listener_answers_only_what_it_knows() {
         ("GET /-/healthy", 200),
         ("GET /-/ready", 200),
         ("GET /-/sites", 200),
+        ("GET /-/instances", 200),
         ("GET /metrics", 200),
         ("HEAD /metrics", 200),
         ("POST /metrics", 405),
@@ -417,7 +421,7 @@ fn the_admin_listener_answers_only_what_it_knows() {
         );
         assert_eq!(Reply::parse(&answer).status, status, "{request}");
     }
-    for path in ["/metrics", "/-/ready", "/-/sites"] {
+    for path in ["/metrics", "/-/ready", "/-/sites", "/-/instances"] {
         assert_eq!(server.get(path).status, 404, "visitors do not reach {path}");
     }
 }
@@ -460,4 +464,60 @@ fn an_idle_connection_does_not_hold_up_the_end() {
     assert!(server.stop().success());
     assert!(since.elapsed() < Duration::from_secs(10));
     assert!(client.get("/").is_err());
+}
+
+#[test]
+fn a_supervisor_is_told_of_the_start_and_the_end() {
+    let scratch = Scratch::new();
+    let path = scratch.path("notify");
+    let socket = UnixDatagram::bind(&path).unwrap();
+    let wait = Some(Duration::from_secs(20));
+    socket.set_read_timeout(wait).unwrap();
+    let image = packed(&scratch, &[("index.html", "front")]);
+    let server = Server::start_in(&[("NOTIFY_SOCKET", &path)], &image, &[]);
+    let mut word = [0; 64];
+    let count = socket.recv(&mut word).unwrap();
+    assert_eq!(&word[..count], b"READY=1");
+    assert!(server.stop().success());
+    let count = socket.recv(&mut word).unwrap();
+    assert_eq!(&word[..count], b"STOPPING=1");
+}
+
+#[test]
+fn bodies_share_a_budget() {
+    let server = server!("--buffers", "1M");
+    let post = |len: usize| {
+        let headers = format!("Content-Length: {len}\r\n");
+        server.request("POST", "/echo", &headers, &"x".repeat(len))
+    };
+    assert_eq!(post(200 << 10).status, 200);
+    // Answers count as well: four megabytes are too much, whoever asks.
+    let large = server.get("/large");
+    assert_eq!(
+        (large.status, large.header("retry-after")),
+        (503, Some("1"))
+    );
+    // Five clients that have sent nearly everything and wait.
+    let head = format!(
+        "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+        256 << 10
+    );
+    let slow: Vec<TcpStream> = (0..5)
+        .map(|_| {
+            let mut stream = TcpStream::connect(server.address).unwrap();
+            stream.write_all(head.as_bytes()).unwrap();
+            stream.write_all(&vec![b'x'; 200 << 10]).unwrap();
+            stream
+        })
+        .collect();
+    wait_for("their bodies", || {
+        server.metrics().contains("zapp_buffered_bytes 1024000\n")
+    });
+    assert_eq!(post(200 << 10).status, 503);
+    assert_eq!(server.get("/hello").body, "hello", "small things go on");
+    drop(slow);
+    wait_for("their end", || {
+        server.metrics().contains("zapp_buffered_bytes 0\n")
+    });
+    assert_eq!(post(200 << 10).status, 200);
 }

@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::client::Client;
 use crate::php;
-use crate::serve::{Reply, Server};
-use crate::support::{Scratch, args, zapp};
+use crate::serve::{Reply, Server, exchange};
+use crate::support::{Scratch, args, wait_for, zapp};
 
 /// The site of these tests with PHP in it, packed once.
 pub(crate) fn image() -> &'static Path {
@@ -331,4 +333,70 @@ fn a_trusted_proxy_names_the_client() {
     assert_eq!(seen(&stranger), ("127.0.0.1".into(), "http".into(), false));
     let proxy = server!("--trusted-proxy", "127.0.0.0/8");
     assert_eq!(seen(&proxy), ("192.0.2.7".into(), "https".into(), true));
+}
+
+#[test]
+fn running_requests_are_listed() {
+    let server = server!();
+    let list = || {
+        let answer = exchange(server.admin, b"GET /-/instances HTTP/1.0\r\n\r\n");
+        let list: serde_json::Value = serde_json::from_str(&Reply::parse(&answer).body).unwrap();
+        list.as_array().unwrap().clone()
+    };
+    assert!(list().is_empty());
+    std::thread::scope(|scope| {
+        let sleeping = scope.spawn(|| server.with("/sleep?x", "X-Request-Id: sleeper\r\n").status);
+        wait_for("the request", || !list().is_empty());
+        let row = &list()[0];
+        assert_eq!(row["request_id"], "sleeper");
+        assert_eq!(
+            (&row["site"], &row["target"]),
+            (&"requests".into(), &"/sleep?x".into())
+        );
+        assert_eq!(sleeping.join().unwrap(), 504);
+    });
+    assert!(list().is_empty());
+}
+
+#[test]
+fn swapping_an_image_loses_no_request() {
+    let scratch = Scratch::new();
+    let live = scratch.path("live.zapp");
+    fs::copy(image(), &live).unwrap();
+    let server = Server::start(&live, &["--watch", "50ms", "-n", "4", "--queue", "100"]);
+    let stop = AtomicBool::new(false);
+    let swaps = |count: u32| format!("zapp_image_swaps_total{{site=\"live\"}} {count}\n");
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut client = Client::connect(server.address).unwrap();
+                    let mut count = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        let answer = client.get("/hello").unwrap();
+                        assert_eq!((answer.status, answer.text()), (200, "hello"));
+                        count += 1;
+                    }
+                    count
+                })
+            })
+            .collect();
+        for round in 1..=3 {
+            let site = scratch.dir("next");
+            let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/sites/requests");
+            copy(Path::new(sources), &site);
+            fs::write(site.join("round.txt"), round.to_string()).unwrap();
+            let next = scratch.path("next.zapp");
+            pack_with_php(&site, &next);
+            fs::rename(next, &live).unwrap();
+            wait_for("the swap", || server.metrics().contains(&swaps(round)));
+            assert_eq!(server.get("/round.txt").body, round.to_string());
+        }
+        stop.store(true, Ordering::Relaxed);
+        let counts: Vec<u32> = clients.into_iter().map(|c| c.join().unwrap()).collect();
+        assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
+    });
+    // The workers of the images that went are gone as well.
+    let children = || crate::soak::children(server.pid().as_raw_nonzero().get()).len();
+    wait_for("one worker", || children() == 1);
 }

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use crate::client::{Answer, Client};
 use crate::php;
 use crate::serve::{Reply, Server, exchange};
 use crate::serve_http2::burst_of_resets;
@@ -73,6 +73,31 @@ impl Dice {
     }
 }
 
+/// A client of one virtual host that connects again when its connection has rested too long.
+struct Visitor {
+    address: SocketAddr,
+    host: &'static str,
+    client: Client,
+}
+
+impl Visitor {
+    fn new(address: SocketAddr, host: &'static str) -> Visitor {
+        Visitor {
+            address,
+            host,
+            client: Client::for_host(address, host).unwrap(),
+        }
+    }
+
+    fn get(&mut self, target: &str) -> Answer {
+        if let Ok(answer) = self.client.get(target) {
+            return answer;
+        }
+        self.client = Client::for_host(self.address, self.host).unwrap();
+        self.client.get(target).unwrap()
+    }
+}
+
 struct Soak<'a> {
     server: &'a Server,
     stop: AtomicBool,
@@ -87,8 +112,8 @@ impl Soak<'_> {
     fn run(&self, seed: u64) {
         let mut dice = Dice(seed * 0x9E37_79B9 + 1);
         let address = self.server.address;
-        let mut blog = Client::for_host(address, "blog").unwrap();
-        let mut requests = Client::for_host(address, "requests").unwrap();
+        let mut blog = Visitor::new(address, "blog");
+        let mut requests = Visitor::new(address, "requests");
         let mut abandoned = Vec::new();
         while !self.stop.load(Ordering::Relaxed) {
             match dice.roll(100) {
@@ -102,8 +127,8 @@ impl Soak<'_> {
         }
     }
 
-    fn page(&self, client: &mut Client, path: &'static str) {
-        let answer = client.get(path).unwrap();
+    fn page(&self, client: &mut Visitor, path: &'static str) {
+        let answer = client.get(path);
         if answer.status == 503 {
             self.busy.fetch_add(1, Ordering::Relaxed);
             return;
@@ -116,8 +141,8 @@ impl Soak<'_> {
         self.good.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn isolated(&self, client: &mut Client, number: usize) {
-        let answer = client.get(&format!("/isolation?token=t{number}")).unwrap();
+    fn isolated(&self, client: &mut Visitor, number: usize) {
+        let answer = client.get(&format!("/isolation?token=t{number}"));
         if answer.status == 503 {
             self.busy.fetch_add(1, Ordering::Relaxed);
             return;
@@ -184,7 +209,7 @@ impl Held {
 }
 
 /// The children of a process, with whether each is a zombie.
-fn children(of: i32) -> Vec<(i32, bool)> {
+pub(crate) fn children(of: i32) -> Vec<(i32, bool)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry

@@ -104,6 +104,9 @@ pub(crate) struct Args {
         env = "ZAPP_CONNECTIONS"
     )]
     connections: u32,
+    /// Bytes of request bodies and answers in memory, for all requests together; 503 beyond it
+    #[arg(long, value_name = "SIZE", default_value = "1G", env = "ZAPP_BUFFERS")]
+    buffers: Size,
     /// Time for a request's head, and the longest idle time between requests
     #[arg(
         long,
@@ -241,6 +244,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             body_timeout: args.body_timeout.0,
             write_timeout: args.write_timeout.0,
             connections: usize::try_from(args.connections)?,
+            buffer_bytes: args.buffers.0,
             server_timing: args.server_timing,
             trusted: args.trusted_proxy.clone(),
         },

@@ -1,4 +1,4 @@
-//! Health, readiness, metrics and a list of sites, on a listener of their own that visitors never reach.
+//! Health, readiness, metrics, and lists of sites and running requests, on a listener of their own that visitors never reach.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -55,8 +55,12 @@ fn answer(server: &Server, request: &Request<Incoming>) -> Response<Body> {
             "not ready\n".to_owned(),
         ),
         "/-/sites" => text(StatusCode::OK, "application/json", sites(server)),
+        "/-/instances" => {
+            let list = format!("{}\n", server.instances.json());
+            text(StatusCode::OK, "application/json", list)
+        }
         "/metrics" => {
-            let metrics = server.metrics.text(&server.now());
+            let metrics = server.metrics.text(server.buffers.held(), &server.now());
             text(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",

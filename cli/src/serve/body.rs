@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use imagefs::{Image, Ino};
 
+use super::buffers::Hold;
 use super::conversation::Activity;
 
 /// Bytes handed to the connection at once. More would hold memory for slow clients, less costs calls.
@@ -23,6 +24,8 @@ pub(crate) struct Body {
     on_end: Option<OnEnd>,
     /// Told how the connection takes the body.
     watcher: Option<Arc<Activity>>,
+    /// The budget for the bytes in memory.
+    hold: Option<Hold>,
 }
 
 enum Content {
@@ -53,6 +56,7 @@ impl Body {
             sent: 0,
             on_end: None,
             watcher: None,
+            hold: None,
         }
     }
 
@@ -80,6 +84,7 @@ impl Body {
             sent: 0,
             on_end: None,
             watcher: None,
+            hold: None,
         }
     }
 
@@ -93,6 +98,12 @@ impl Body {
     pub(crate) fn watched(mut self, watcher: Arc<Activity>) -> Body {
         watcher.begin();
         self.watcher = Some(watcher);
+        self
+    }
+
+    /// The same body, which gives back a part of the budget when it is over.
+    pub(crate) fn holding(mut self, hold: Hold) -> Body {
+        self.hold = Some(hold);
         self
     }
 

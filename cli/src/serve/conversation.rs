@@ -26,6 +26,9 @@ const DROPPED_MAX: u64 = 100;
 /// Resets before a request is looked at that the library takes before it says `ENHANCE_YOUR_CALM`.
 const RESETS_MAX: usize = 20;
 
+/// How long a connection may take to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(1);
+
 /// Response bytes that are kept for one stream while the client does not take them.
 const SEND_BUFFER: usize = 128 * 1024;
 
@@ -104,9 +107,11 @@ async fn http_2(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
         }
     }
     conversation.as_mut().graceful_shutdown();
+    // The client is told that no more is taken, and has a moment to agree when nothing is under way.
+    activity.state().busy = Instant::now();
     tokio::select! {
         _ = conversation => {}
-        _ = activity.is_over(http.header_timeout, http.write_timeout) => {}
+        _ = activity.is_over(GOODBYE, http.write_timeout) => {}
     }
 }
 

@@ -100,7 +100,7 @@ impl Metrics {
     }
 
     /// All counters as text.
-    pub(crate) fn text(&self, now: &[(String, Now)]) -> String {
+    pub(crate) fn text(&self, buffered: u64, now: &[(String, Now)]) -> String {
         let mut text = String::new();
         let mut metric = |name: &str, kind: &str, help: &str, rows: &[(String, String)]| {
             let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -121,6 +121,12 @@ impl Metrics {
             "gauge",
             "Requests being answered.",
             &plain(&self.in_flight),
+        );
+        metric(
+            "zapp_buffered_bytes",
+            "gauge",
+            "Request bodies and answers in memory.",
+            &[(String::new(), buffered.to_string())],
         );
         let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         let each = |value: &dyn Fn(&Site) -> String| -> Vec<_> {
@@ -168,7 +174,7 @@ impl Metrics {
         metric(
             "zapp_rejected_total",
             "counter",
-            "Requests that found the queue full.",
+            "Requests that found the queue or the buffers full.",
             &each(&|s| s.rejected.to_string()),
         );
         metric(
@@ -315,13 +321,16 @@ mod tests {
             },
             1,
         );
-        let text = metrics.text(&[(
-            "a\"b".into(),
-            Now {
-                worker_up: true,
-                ..Now::default()
-            },
-        )]);
+        let text = metrics.text(
+            7,
+            &[(
+                "a\"b".into(),
+                Now {
+                    worker_up: true,
+                    ..Now::default()
+                },
+            )],
+        );
         for line in [
             "zapp_responses_total{site=\"a\\\"b\",handler=\"static\",status=\"200\"} 2",
             "zapp_guest_endings_total{site=\"a\\\"b\",ending=\"fault\"} 1",
@@ -330,6 +339,7 @@ mod tests {
             "zapp_response_seconds_bucket{site=\"a\\\"b\",le=\"0.005000\"} 1",
             "zapp_response_seconds_bucket{site=\"a\\\"b\",le=\"+Inf\"} 2",
             "zapp_worker_up{site=\"a\\\"b\"} 1",
+            "zapp_buffered_bytes 7",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
         }

@@ -14,6 +14,7 @@
 mod admin;
 mod application;
 mod body;
+mod buffers;
 mod cgi;
 mod conversation;
 mod files;
@@ -32,6 +33,7 @@ mod range;
 mod read_only;
 mod request;
 mod route;
+mod running;
 mod server;
 mod site;
 mod types;

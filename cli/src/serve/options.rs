@@ -48,6 +48,8 @@ pub(crate) struct HttpOptions {
     pub(crate) body_timeout: Duration,
     pub(crate) write_timeout: Duration,
     pub(crate) connections: usize,
+    /// Bytes of bodies in memory, for all requests together.
+    pub(crate) buffer_bytes: u64,
     /// Adds `Server-Timing` and `X-Zapp-Report` to responses.
     pub(crate) server_timing: bool,
     /// Proxies whose word about the client is believed.

@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 
 use super::body::Body;
+use super::buffers::{Exhausted, Hold};
 use super::cgi::{self, Facts};
 use super::files::{FileRequest, status_only};
 use super::guest_answer;
@@ -20,6 +21,7 @@ use super::path::{Host, SitePath};
 use super::proxy::Client;
 use super::read_only::{self, Refused, Writes};
 use super::route::{Route, Script};
+use super::running::Running;
 use super::server::Server;
 use super::site::Site;
 use super::wire::{Answer, Cost, Ending};
@@ -329,11 +331,17 @@ impl Call<'_> {
         // The whole body is here before an instance is taken: no guest ever waits for a client.
         let body = match self.body(body, &parts.headers).await {
             Ok(body) => body,
+            Err(StatusCode::SERVICE_UNAVAILABLE) => {
+                self.server.metrics.rejected(&self.site.name);
+                done.response = unavailable();
+                return;
+            }
             Err(status) => {
                 done.response = status_only(status);
                 return;
             }
         };
+        let (body, _held) = body;
         let has_body = !body.is_empty() || parts.headers.contains_key(header::CONTENT_LENGTH);
         let host = done.host.clone();
         let facts = Facts {
@@ -363,6 +371,14 @@ impl Call<'_> {
             return;
         };
         done.queued = waiting.elapsed();
+        let _listed = self.server.instances.list(Running {
+            site: self.site.name.clone(),
+            method: parts.method.to_string(),
+            target: target.clone(),
+            remote: self.asker.client.address.clone(),
+            request_id: self.asker.request_id.to_owned(),
+            since: Instant::now(),
+        });
         let wall = Duration::from_millis(self.site.limits.wall_ms);
         let answered = link
             .ask(&variables, &body, wall, self.server.queue_timeout)
@@ -382,28 +398,54 @@ impl Call<'_> {
         };
     }
 
-    /// The request's body, within its limit and in time.
-    async fn body(&self, mut body: Incoming, headers: &HeaderMap) -> Result<Bytes, StatusCode> {
+    /// The request's body, within its limit and in time, with what it takes of the budget.
+    async fn body(
+        &self,
+        mut body: Incoming,
+        headers: &HeaderMap,
+    ) -> Result<(Bytes, Hold), StatusCode> {
         let max = self.site.limits.body_bytes;
-        if body.is_end_stream() {
-            return Ok(Bytes::new());
-        }
         let too_large = body.size_hint().lower() > max;
         // A client that asks first has not sent anything yet, and need not.
         if too_large && headers.contains_key(header::EXPECT) {
             return Err(StatusCode::PAYLOAD_TOO_LARGE);
         }
         if !too_large {
-            let limited = Limited::new(&mut body, usize::try_from(max).unwrap_or(usize::MAX));
-            match tokio::time::timeout(self.server.http.body_timeout, limited.collect()).await {
-                Ok(Ok(collected)) => return Ok(collected.to_bytes()),
-                Ok(Err(error)) if error.is::<LengthLimitError>() => {}
-                Ok(Err(_)) => return Err(StatusCode::BAD_REQUEST),
+            let reading = self.read(&mut body, max);
+            match tokio::time::timeout(self.server.http.body_timeout, reading).await {
+                Ok(Err(StatusCode::PAYLOAD_TOO_LARGE)) => {}
+                Ok(read) => return read,
                 Err(_) => return Err(StatusCode::REQUEST_TIMEOUT),
             }
         }
         discard(body).await;
         Err(StatusCode::PAYLOAD_TOO_LARGE)
+    }
+
+    async fn read(&self, body: &mut Incoming, max: u64) -> Result<(Bytes, Hold), StatusCode> {
+        let mut hold = self.server.buffers.hold();
+        let mut first = Bytes::new();
+        let mut all = BytesMut::new();
+        while let Some(frame) = body.frame().await {
+            let Ok(piece) = frame.map_err(|_| StatusCode::BAD_REQUEST)?.into_data() else {
+                // Trailers are for nobody.
+                continue;
+            };
+            hold.grow(piece.len())
+                .map_err(|Exhausted| StatusCode::SERVICE_UNAVAILABLE)?;
+            if (first.len() + all.len() + piece.len()) as u64 > max {
+                return Err(StatusCode::PAYLOAD_TOO_LARGE);
+            }
+            if first.is_empty() && all.is_empty() {
+                first = piece;
+                continue;
+            }
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&piece);
+        }
+        // The usual body is one piece, and its bytes are used where they lie.
+        let whole = if all.is_empty() { first } else { all.freeze() };
+        Ok((whole, hold))
     }
 
     /// The port that a client sees: behind a proxy that speaks TLS it is not ours.
@@ -420,7 +462,7 @@ impl Call<'_> {
         let (ending, cost) = (answer.ending, answer.cost);
         let (response, dropped) = match ending {
             Ending::Answered => match guest_answer::response(method, answer) {
-                Ok(good) => good,
+                Ok((response, dropped)) => (self.buffered(response), dropped),
                 Err(bad) => (
                     self.failed(StatusCode::BAD_GATEWAY, &format!("bad answer: {bad}")),
                     0,
@@ -433,6 +475,19 @@ impl Call<'_> {
             .metrics
             .guest(&self.site.name, ending, &cost, dropped);
         response
+    }
+
+    /// An answer that lies in memory until the client has taken it.
+    fn buffered(&self, response: Response<Body>) -> Response<Body> {
+        let mut hold = self.server.buffers.hold();
+        let len = usize::try_from(response.body().len()).unwrap_or(usize::MAX);
+        match hold.grow(len) {
+            Ok(()) => response.map(|body| body.holding(hold)),
+            Err(Exhausted) => {
+                self.server.metrics.rejected(&self.site.name);
+                unavailable()
+            }
+        }
     }
 
     /// Passes on what the guest said on its standard error, and that what it meant to keep is gone.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,12 +11,14 @@ use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, watch};
 
 use super::admin;
+use super::buffers::Buffers;
 use super::conversation::converse;
 use super::listener::Listener;
 use super::log::{Level, Log};
 use super::metrics::{Metrics, Now};
 use super::options::{Ceilings, HttpOptions, Options};
 use super::path::Host;
+use super::running::Instances;
 use super::site::{Site, Slot};
 
 /// What all connections share.
@@ -25,6 +28,8 @@ pub(crate) struct Server {
     pub(crate) queue_timeout: Duration,
     pub(crate) log: Arc<Log>,
     pub(crate) metrics: Metrics,
+    pub(crate) buffers: Buffers,
+    pub(crate) instances: Instances,
     slots: Vec<Slot>,
     /// Host names from the command line; those of manifests are asked afterwards.
     hosts: HashMap<String, usize>,
@@ -80,6 +85,8 @@ impl Server {
             queue_timeout: ceilings.queue_timeout,
             log: Arc::clone(log),
             metrics: Metrics::default(),
+            buffers: Buffers::new(options.http.buffer_bytes),
+            instances: Instances::default(),
             slots,
             hosts,
             seed: RandomState::new(),
@@ -206,7 +213,9 @@ pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
     if let Some(every) = options.watch {
         tokio::spawn(watch_images(Arc::clone(&server), ceilings, every));
     }
+    tell_supervisor("READY=1");
     let name = stop.wait().await;
+    tell_supervisor("STOPPING=1");
     log.event(Level::Info, "", "draining", &[("signal", name.to_owned())]);
     server.draining.send_replace(true);
     let all = u32::try_from(options.http.connections)?;
@@ -219,6 +228,22 @@ pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
         name = stop.wait() => log.event(Level::Warn, "", "stopped at once", &[("signal", name.to_owned())]),
     }
     Ok(())
+}
+
+/// Tells systemd, when it has started us and wants to know (`sd_notify(3)`).
+fn tell_supervisor(state: &str) {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let path = path.as_encoded_bytes();
+    let address = match path.strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(std::ffi::OsStr::from_bytes(path)),
+    };
+    // Who does not listen does not need to know.
+    let _ = address.and_then(|to| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &to));
 }
 
 async fn watch_images(server: Arc<Server>, ceilings: Arc<Ceilings>, every: Duration) {
