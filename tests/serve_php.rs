@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::Client;
 use crate::php;
-use crate::serve::{Reply, Server, exchange};
+use crate::serve::{Reply, Server, exchange, packed};
 use crate::support::{Scratch, args, wait_for, zapp};
 
 /// The site of these tests with PHP in it, packed once.
@@ -182,7 +182,7 @@ fn methods_and_places_have_their_statuses() {
 #[test]
 fn a_site_whose_program_is_missing_answers_501() {
     let scratch = Scratch::new();
-    let site = crate::serve::packed(
+    let site = packed(
         &scratch,
         &[("index.php", "<?php echo 1;"), ("a.txt", "text")],
     );
@@ -309,6 +309,34 @@ fn what_cannot_be_kept_is_refused_with_an_explanation() {
     assert!(server.metrics().contains(
         "zapp_responses_total{site=\"requests\",handler=\"read-only\",status=\"403\"} 5"
     ));
+}
+
+#[test]
+fn a_site_has_its_own_pages_for_errors() {
+    let scratch = Scratch::new();
+    let manifest = |missing: &str| {
+        format!(
+            "schema = 1\n[site]\nerrors = {{ 404 = \"{missing}\" }}\n\
+             [read_only]\nscreens = [\"/login.php\"]\npage = \"/closed.html\"\n"
+        )
+    };
+    let files = |manifest: &str| {
+        let site = [
+            ("login.php", "<?php"),
+            ("closed.html", "closed for good"),
+            ("missing.html", "not here"),
+            ("zapp.toml", manifest),
+        ];
+        packed(&scratch, &site)
+    };
+    let server = Server::start(&files(&manifest("/missing.html")), &[]);
+    is_page(&server.get("/login.php"), 403, "closed for good");
+    let missing = server.get("/nowhere");
+    is_page(&missing, 404, "not here");
+    assert_eq!(missing.header("etag"), None, "an error is not a file");
+    zapp(args!["serve", "--check", files(&manifest("/nowhere.html"))])
+        .code(2)
+        .says("site.errors.404 /nowhere.html");
 }
 
 #[test]

@@ -299,4 +299,20 @@ mod tests {
         let line = text_event(Level::Info, "s", "a\nb", &[("k", "\u{7}".into())]);
         assert!(line.ends_with(" info [s] a\\nb k=\\u{7}"), "{line}");
     }
+
+    #[test]
+    fn json_events_are_json() {
+        let fields = [("request_id", "x\"y".to_owned())];
+        let line = json_event(Level::Warn, "s", "a\nb\u{1b}", &fields);
+        assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        for (name, value) in [
+            ("level", "warn"),
+            ("site", "s"),
+            ("message", "a\nb\u{1b}"),
+            ("request_id", "x\"y"),
+        ] {
+            assert_eq!(event[name], value);
+        }
+    }
 }

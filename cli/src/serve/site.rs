@@ -51,6 +51,14 @@ impl Site {
         }
         let router =
             Router::new(&image, &manifest).map_err(|e| anyhow::anyhow!("zapp.toml: {e}"))?;
+        let pages = manifest.site.errors.iter();
+        let pages = pages.map(|(status, page)| (format!("site.errors.{status}"), page));
+        let own = manifest.read_only.page.iter();
+        for (key, page) in pages.chain(own.map(|page| ("read_only.page".to_owned(), page))) {
+            if router.error_page(page).is_none() {
+                bail!("zapp.toml: {key} {page}: no file of the site that may be sent");
+            }
+        }
         if let Some(database) = &manifest.database {
             let found = image.resolve(image.root(), database.sqlite.as_bytes(), true);
             let is_file = found.is_ok_and(|ino| image.kind(ino) == Kind::Regular);
