@@ -1,0 +1,453 @@
+//! Same bytes: a page that PHP makes in the sandbox is the page that the same PHP makes as an ordinary process.
+//!
+//! `zapp serve` answers from clones of a snapshot; the native build answers the same request by CGI, each time from a new
+//! process, on a copy of the same tree. Status, headers and body must be identical, but for `Date` and what the host
+//! itself adds. `ZAPP_TEST_FULL=1` asks for every page of the WordPress fixture, a sample of each kind is asked for otherwise.
+
+use std::fmt;
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use crate::php;
+use crate::serve::Server;
+use crate::support::{Scratch, full};
+
+/// The host that clients ask for; WordPress builds its links from it.
+const HOST: &str = "site.test";
+
+/// Headers of the host, which has its own view of the connection.
+const OWN_HEADERS: &[&str] = &["connection", "content-length", "date", "x-request-id"];
+
+/// What is asked.
+#[derive(Debug, Clone)]
+struct Asked {
+    method: &'static str,
+    uri: String,
+    cookie: Option<&'static str>,
+    /// A form that was filled in.
+    form: Option<&'static str>,
+}
+
+impl Asked {
+    fn get(uri: impl Into<String>) -> Asked {
+        Asked {
+            method: "GET",
+            uri: uri.into(),
+            cookie: None,
+            form: None,
+        }
+    }
+
+    fn head(uri: &str) -> Asked {
+        Asked {
+            method: "HEAD",
+            ..Asked::get(uri)
+        }
+    }
+
+    fn post(uri: &str, form: &'static str) -> Asked {
+        Asked {
+            method: "POST",
+            form: Some(form),
+            ..Asked::get(uri)
+        }
+    }
+
+    /// Headers beside `Host`.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            ("User-Agent", "zapp-test".to_owned()),
+            ("Accept", "*/*".to_owned()),
+        ];
+        headers.extend(self.cookie.map(|cookie| ("Cookie", cookie.to_owned())));
+        headers
+    }
+}
+
+impl fmt::Display for Asked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.uri)?;
+        if let Some(form) = self.form {
+            write!(f, " {form}")?;
+        }
+        Ok(())
+    }
+}
+
+/// What was answered; headers sorted by name, those of one name in their order.
+#[derive(Debug, PartialEq, Eq)]
+struct Page {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Page {
+    fn new(status: u16, head: &str, body: Vec<u8>) -> Page {
+        let mut headers: Vec<(String, String)> = head
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+            .filter(|(name, _)| name != "status" && !OWN_HEADERS.contains(&name.as_str()))
+            .collect();
+        headers.sort_by(|one, other| one.0.cmp(&other.0));
+        Page {
+            status,
+            headers,
+            body,
+        }
+    }
+
+    /// Where another page differs.
+    fn difference(&self, other: &Page) -> Option<String> {
+        if self == other {
+            return None;
+        }
+        if (self.status, &self.headers) != (other.status, &other.headers) {
+            return Some(format!(
+                "{} {:?} instead of {} {:?}",
+                other.status, other.headers, self.status, self.headers
+            ));
+        }
+        let pairs = self.body.iter().zip(&other.body);
+        let at = pairs.take_while(|(one, other)| one == other).count();
+        let piece = |bytes: &[u8]| {
+            let end = bytes.len().min(at + 80);
+            bytes[at.saturating_sub(40).min(end)..end]
+                .escape_ascii()
+                .to_string()
+        };
+        Some(format!(
+            "at byte {at}: `{}` instead of `{}`",
+            piece(&other.body),
+            piece(&self.body)
+        ))
+    }
+}
+
+/// One request to the server.
+fn served(address: SocketAddr, asked: &Asked) -> Page {
+    let mut request = format!(
+        "{} {} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n",
+        asked.method, asked.uri
+    );
+    for (name, value) in asked.headers() {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    if let Some(form) = asked.form {
+        request.push_str(&format!(
+            "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+            form.len()
+        ));
+    }
+    request.push_str("\r\n");
+    request.push_str(asked.form.unwrap_or_default());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(120)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let (head, body) = split(&answer);
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok());
+    let status = status.unwrap_or_else(|| panic!("{asked}: no answer: {head}"));
+    let lower = head.to_ascii_lowercase();
+    assert!(!lower.contains("transfer-encoding"), "{asked}: {head}");
+    if asked.method != "HEAD" {
+        let announced = format!("content-length: {}", body.len());
+        assert!(lower.contains(&announced), "{asked}: {head}");
+    }
+    Page::new(status, &head, body)
+}
+
+fn split(answer: &[u8]) -> (String, Vec<u8>) {
+    let end = answer.windows(4).position(|part| part == b"\r\n\r\n");
+    let end = end.unwrap_or_else(|| panic!("no head: {}", answer.escape_ascii()));
+    let head = std::str::from_utf8(&answer[..end]).expect("headers are ASCII here");
+    (head.to_owned(), answer[end + 4..].to_vec())
+}
+
+/// A tree, and the PHP that answers from it.
+struct Native {
+    program: PathBuf,
+    root: PathBuf,
+    environment: &'static [(&'static str, &'static str)],
+}
+
+impl Native {
+    /// The answer of a process of its own, with the variables that `zapp serve` gives.
+    fn page(&self, asked: &Asked, server: SocketAddr) -> Page {
+        let path = asked.uri.split('?').next().unwrap_or_default();
+        let query = asked.uri.split_once('?').map_or("", |(_, query)| query);
+        let is_script = path.ends_with(".php") && self.root.join(&path[1..]).is_file();
+        let script = if is_script { path } else { "/index.php" };
+        let file = self.root.join(&script[1..]);
+        let mut command = Command::new(&self.program);
+        command
+            .args(["--web"])
+            .env_clear()
+            .envs(self.environment.iter().copied())
+            .env("GATEWAY_INTERFACE", "CGI/1.1")
+            .env(
+                "SERVER_SOFTWARE",
+                concat!("zapp/", env!("CARGO_PKG_VERSION")),
+            )
+            .env("SERVER_PROTOCOL", "HTTP/1.1")
+            .env("SERVER_NAME", HOST)
+            .env("SERVER_ADDR", server.ip().to_string())
+            .env("SERVER_PORT", server.port().to_string())
+            .env("REMOTE_ADDR", "127.0.0.1")
+            .env("REMOTE_PORT", "50000")
+            .env("REQUEST_SCHEME", "http")
+            .env("REQUEST_METHOD", asked.method)
+            .env("REQUEST_URI", &asked.uri)
+            .env("QUERY_STRING", query)
+            .env("DOCUMENT_ROOT", &self.root)
+            .env("SCRIPT_NAME", script)
+            .env("SCRIPT_FILENAME", &file)
+            .env("HTTP_HOST", HOST)
+            .env("HTTP_X_REQUEST_ID", "native");
+        for (name, value) in asked.headers() {
+            let name = name.to_ascii_uppercase().replace('-', "_");
+            command.env(format!("HTTP_{name}"), value);
+        }
+        if let Some(form) = asked.form {
+            command.env("CONTENT_TYPE", "application/x-www-form-urlencoded");
+            command.env("CONTENT_LENGTH", form.len().to_string());
+        }
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the native PHP starts");
+        let mut stdin = child.stdin.take().expect("it is a pipe");
+        stdin
+            .write_all(asked.form.unwrap_or_default().as_bytes())
+            .expect("a form fits the pipe");
+        drop(stdin);
+        let output = child.wait_with_output().expect("the child is ours");
+        assert!(output.status.success(), "{asked}: {:?}", output.status);
+        let (head, body) = split(&output.stdout);
+        let status = head.strip_prefix("Status: ").and_then(|rest| rest.get(..3));
+        let status = status.and_then(|digits| digits.parse().ok());
+        Page::new(status.expect("a status"), &head, body)
+    }
+}
+
+/// Compares the answers to every request, and says how many differ.
+fn compare(server: &Server, native: &Native, requests: &[Asked]) {
+    let next = AtomicUsize::new(0);
+    let differences = Mutex::new(Vec::new());
+    let worker = || {
+        while let Some(asked) = requests.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let expected = native.page(asked, server.address);
+            // Once from whatever the clone before has left, once more to be sure that nothing is.
+            for _ in 0..2 {
+                let found = served(server.address, asked);
+                if let Some(difference) = expected.difference(&found) {
+                    let line = format!("{asked}: {difference}");
+                    differences.lock().unwrap().push(line);
+                    break;
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(worker);
+        }
+    });
+    let differences = differences.into_inner().unwrap();
+    eprintln!("{} requests compared", requests.len());
+    assert!(
+        differences.is_empty(),
+        "{} of {} differ:\n{}",
+        differences.len(),
+        requests.len(),
+        differences.join("\n")
+    );
+}
+
+/// A copy of a tree: the native PHP may write to it.
+fn copy(tree: &Path, scratch: &Scratch) -> PathBuf {
+    let root = scratch.path("site");
+    let copied = Command::new("cp").arg("-a").arg(tree).arg(&root).status();
+    assert!(copied.expect("cp runs").success());
+    root
+}
+
+/// Requests that nobody links to.
+fn odd() -> Vec<Asked> {
+    let odd = [
+        "/?p=1",
+        "/?p=999999",
+        "/?page_id=2",
+        "/?cat=3&paged=2",
+        "/?s=",
+        "/?s=%3Cscript%3E&x[]=1&x[a][b]=2",
+        "/?s=na%C3%AFve%20caf%C3%A9",
+        "/?s=%FF%FE",
+        "/?m=202404",
+        "/?author=1",
+        "/?feed=rss2",
+        "/?feed=atom",
+        "/?rest_route=/wp/v2/posts",
+        "/?rest_route=/nonsense",
+        "/?orderby=rand%00&order=%27%22",
+        "/?a=1&a=2&b&=c&%5B%5D=d",
+        "/?attachment_id=7",
+        "/index.php",
+        "/index.php?p=5",
+        "/wp-login.php",
+        "/wp-json/wp/v2/posts?per_page=3&page=2&_fields=id,slug",
+        "/wp-json/wp/v2/posts/1",
+        "/wp-json/wp/v2/tags?search=lorem",
+        "/wp-json/wp/v2/nothing",
+        "/2024/",
+        "/2024/13/",
+        "/page/9999/",
+        "/category/nothing/",
+        "/author/admin/",
+        "/wp-sitemap.xml",
+        "/sitemap.xml",
+        "/favicon.ico?x",
+        "/Nowhere/%20with%20blanks",
+        "/comments/feed/atom/",
+        "/feed/atom/",
+        "/feed/rdf/",
+    ];
+    let mut odd: Vec<Asked> = odd.into_iter().map(Asked::get).collect();
+    odd.extend(["/", "/feed/", "/nowhere/", "/wp-json/"].map(Asked::head));
+    odd.push(Asked {
+        cookie: Some("wordpress_test_cookie=1; comment_author_x=Ada"),
+        ..Asked::get("/")
+    });
+    odd
+}
+
+/// Paths of the fixture, of which a sample has one or two of each kind.
+fn wordpress_requests(list: &str) -> Vec<Asked> {
+    let paths: Vec<&str> = list.lines().collect();
+    let requests = paths.iter().copied().map(Asked::get).chain(odd());
+    let requests: Vec<Asked> = requests.collect();
+    if full() {
+        assert!(requests.len() >= 300, "{} requests", requests.len());
+        return requests;
+    }
+    let is_post = |uri: &str| uri.starts_with("/2024/") && uri.len() > "/2024/04/".len();
+    let kinds: [&dyn Fn(&str) -> bool; 13] = [
+        &|uri| uri == "/",
+        &|uri| uri == "/feed/" || uri == "/robots.txt",
+        &|uri| uri.starts_with("/page/"),
+        &|uri| uri.starts_with("/category/") && uri.ends_with("/page/2/"),
+        &|uri| uri.starts_with("/category/") && uri.ends_with("/feed/"),
+        &|uri| uri.starts_with("/tag/"),
+        &|uri| uri.starts_with("/2024/") && !is_post(uri),
+        &|uri| is_post(uri) && uri.ends_with("/feed/"),
+        &|uri| is_post(uri) && !uri.ends_with("/feed/"),
+        &|uri| uri.contains("?s="),
+        &|uri| uri.starts_with("/wp-json/"),
+        &|uri| uri.starts_with("/wp-login"),
+        &|uri| uri == "/nowhere/",
+    ];
+    let mut sample: Vec<Asked> = Vec::new();
+    for is_kind in kinds {
+        let of_kind = requests.iter().filter(|asked| is_kind(&asked.uri));
+        let before = sample.len();
+        sample.extend(of_kind.take(2).cloned());
+        assert!(
+            sample.len() > before,
+            "a kind of page is missing in the list"
+        );
+    }
+    sample.extend(odd().into_iter().step_by(8));
+    sample
+}
+
+#[test]
+fn wordpress_pages_are_those_of_the_native_php() {
+    let (image, site) = php::wordpress();
+    let scratch = Scratch::new();
+    let native = Native {
+        program: php::native(),
+        root: copy(&site, &scratch),
+        environment: &[("DISABLE_WP_CRON", "1")],
+    };
+    let list = fs::read_to_string(site.with_file_name("urls.txt")).unwrap();
+    let requests = wordpress_requests(&list);
+    let server = Server::start(image, &[]);
+    compare(&server, &native, &requests);
+}
+
+#[test]
+fn blog_pages_are_those_of_the_native_php() {
+    let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fixtures/sites/blog");
+    let scratch = Scratch::new();
+    let native = Native {
+        program: php::native(),
+        root: copy(&site, &scratch),
+        environment: &[("BLOG_EDITION", "read-only")],
+    };
+    let server = Server::start(php::blog(), &[]);
+    let sitemap = native.page(&Asked::get("/sitemap.xml"), server.address);
+    let sitemap = String::from_utf8(sitemap.body).unwrap();
+    let mut requests: Vec<Asked> = sitemap
+        .split("<loc>")
+        .skip(1)
+        .filter_map(|part| part.split_once("</loc>"))
+        .map(|(link, _)| link.split_once(HOST).expect("a link to here").1)
+        // Files are the server's own affair.
+        .filter(|uri| !uri.ends_with(".html"))
+        .map(Asked::get)
+        .collect();
+    assert!(requests.len() >= 40, "{} links", requests.len());
+    let more = [
+        "/?page=2",
+        "/?page=0",
+        "/archive",
+        "/archive/2024/05",
+        "/tags",
+        "/feed.xml",
+        "/sitemap.xml",
+        "/search",
+        "/search?q=rope",
+        "/search?q=%22rope&q[]=x",
+        "/search?q=na%C3%AFve",
+        "/search?q=%FF",
+        "/post/nothing",
+        "/nowhere?a[b]=c",
+    ];
+    requests.extend(more.map(Asked::get));
+    requests.extend(["/", "/search?q=rope", "/nowhere"].map(Asked::head));
+    requests.push(Asked {
+        method: "PUT",
+        ..Asked::get("/")
+    });
+    requests.push(Asked::post("/search", "q=rope"));
+    requests.push(Asked::post("/search", "q=lighthouse+keeper"));
+    requests.push(Asked::post("/search", "q[]=a&q[]=b"));
+    requests.push(Asked::post("/search", "q=%FF%00&other=1"));
+    requests.push(Asked::post("/search", ""));
+    compare(&server, &native, &requests);
+
+    // A comment is kept by the native PHP alone, so its tree is used up by it.
+    let post = requests
+        .iter()
+        .find(|asked| asked.uri.starts_with("/post/"))
+        .expect("a post");
+    let asked = Asked::post(
+        &format!("{}/comments", post.uri),
+        "author=Ada&body=A+few+words",
+    );
+    let expected = native.page(&asked, server.address);
+    let found = served(server.address, &asked);
+    assert_eq!(expected.difference(&found), None);
+}
