@@ -1,6 +1,7 @@
 //! What becomes of one test under one kind of PHP.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use super::case::{Broken, Case};
@@ -42,15 +43,18 @@ pub(super) enum Php {
     Guest(Guest),
 }
 
+/// Directory and code of a script of SKIPIF.
+type SkipKey = (PathBuf, Vec<u8>);
+
 /// PHP with what is known about it.
 #[derive(Debug)]
 pub(super) struct Runner {
     pub(super) php: Php,
-    pub(super) root: std::path::PathBuf,
+    pub(super) root: PathBuf,
     pub(super) program: String,
     pub(super) extensions: Vec<String>,
-    /// What scripts of SKIPIF have answered, by directory and code, as `run-tests.php` keeps it.
-    pub(super) skips: Mutex<HashMap<(std::path::PathBuf, Vec<u8>), Vec<u8>>>,
+    /// What scripts of SKIPIF have answered, as `run-tests.php` keeps it.
+    pub(super) skips: Mutex<HashMap<SkipKey, Vec<u8>>>,
 }
 
 impl Runner {
