@@ -44,6 +44,12 @@ pub enum Error {
         /// What was found.
         reason: String,
     },
+    /// A slot was not what it should be after its reset; it is not used again.
+    #[error("a slot is not clean: {reason}")]
+    Unclean {
+        /// What was found.
+        reason: String,
+    },
     /// The instance is in no state to be frozen.
     #[error("cannot freeze: {reason}")]
     CannotFreeze {

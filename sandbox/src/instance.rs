@@ -75,6 +75,8 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// What it wrote to stderr, when that was buffered.
     pub stderr: Vec<u8>,
+    /// Why its slot could not be brought back to the snapshot's state and was given up, if so.
+    pub poisoned: Option<Error>,
 }
 
 impl<'a> Builder<'a> {
@@ -400,7 +402,13 @@ impl Instance {
         self.usage.discarded_bytes += (self.state.view.made_in_trees()).saturating_sub(made_before);
         let host_bug = matches!(outcome, Outcome::HostBug { .. });
         let normal = matches!(outcome, Outcome::Exited { .. } | Outcome::Idle);
-        self.usage.private_bytes = self.release(!host_bug, normal);
+        let poisoned = match self.release(!host_bug, normal) {
+            Ok(bytes) => {
+                self.usage.private_bytes = bytes;
+                None
+            }
+            Err(error) => Some(error),
+        };
         let usage = std::mem::take(&mut self.usage);
         let response = self.exchange.response.take();
         let [stdout, stderr] = self.channels.take_output();
@@ -414,19 +422,20 @@ impl Instance {
             response,
             stdout,
             stderr,
+            poisoned,
         }
     }
 
-    /// Resets the slot and hands it on, or gives it up when it cannot be proved clean.
-    fn release(&mut self, trusted: bool, normal: bool) -> u64 {
+    /// Resets the slot and hands it on, or gives it up when it cannot be proved clean: then it is
+    /// unmapped, and nobody gets it again. Answers how many bytes the instance had to itself.
+    fn release(&mut self, trusted: bool, normal: bool) -> Result<u64, Error> {
         let Some(mut slot) = self.slot.take() else {
-            return 0;
+            return Ok(0);
         };
         let snapshot = &self.snapshot;
         let clean = slot
             .restore_windows(snapshot, &self.state.memory.windows)
             .and_then(|()| slot.reset(snapshot))
-            .map_err(|error| format!("{error}: {:?}", std::error::Error::source(&error)))
             .and_then(|pages| {
                 if proof::is_due(normal) {
                     proof::check(&slot, snapshot)?;
@@ -438,20 +447,43 @@ impl Instance {
                 if trusted {
                     snapshot.keep_slot(slot);
                 }
-                pages * linux::PAGE as u64
+                Ok(pages * linux::PAGE as u64)
             }
-            Err(reason) => {
+            Err(error) => {
                 snapshot.sandbox().count_poisoned();
-                debug_assert!(false, "slot is not clean: {reason}");
-                0
+                // The kernel may say no; but a slot that was reset and is not clean is a bug.
+                debug_assert!(!matches!(error, Error::Unclean { .. }), "{error}");
+                Err(error)
             }
         }
     }
 }
 
+#[cfg(test)]
+impl Instance {
+    /// Its slot, until it is finished.
+    pub(crate) fn slot(&self) -> &Slot {
+        self.slot.as_ref().expect("it is not finished")
+    }
+
+    /// Runs the guest and leaves everything as it was at its end.
+    pub(crate) fn run_and_stay(&mut self) -> HandlerLeft {
+        self.resume()
+    }
+}
+
+#[cfg(test)]
+impl Waiting {
+    /// The slot it waits in.
+    pub(crate) fn slot(&self) -> &Slot {
+        self.instance.slot()
+    }
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
-        self.release(true, true);
+        // Nobody is left to tell; the sandbox has counted it.
+        let _ = self.release(true, true);
     }
 }
 

@@ -42,6 +42,11 @@ mod trap;
 mod tree;
 mod watchdog;
 
+#[cfg(test)]
+extern crate self as sandbox;
+#[cfg(test)]
+mod tests;
+
 pub use channel::{Input, Output};
 pub use error::Error;
 pub use instance::{Builder, Finished, Instance, Waiting};

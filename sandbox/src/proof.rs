@@ -4,6 +4,7 @@
 //! Content needs no comparison beyond the hot set: a page that is not private is either the sealed
 //! file's or has never been touched since it was given back.
 
+use crate::error::Error;
 use crate::layout::{self, offset};
 use crate::slot::Slot;
 use crate::snapshot::{Backing, Snapshot};
@@ -26,9 +27,15 @@ pub(crate) fn is_due(ended_normally: bool) -> bool {
 }
 
 /// Says what is wrong with a slot, if anything.
-pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), Error> {
+    let mut private = Vec::new();
+    slot.scan_all(snapshot, &mut private)?;
+    check_all(slot, snapshot, &private).map_err(|reason| Error::Unclean { reason })
+}
+
+fn check_all(slot: &Slot, snapshot: &Snapshot, private: &[Range<u64>]) -> Result<(), String> {
     static CHECKS: AtomicU64 = AtomicU64::new(0);
-    check_private_pages(slot, snapshot)?;
+    check_private_pages(private, snapshot)?;
     check_hot_content(slot, snapshot)?;
     check_table(slot)?;
     if CHECKS
@@ -42,10 +49,7 @@ pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
 }
 
 /// Row 3: the private pages are the hot set, nothing else, nothing less.
-fn check_private_pages(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
-    let mut private = Vec::new();
-    slot.scan_all(snapshot, &mut private)
-        .map_err(|error| error.to_string())?;
+fn check_private_pages(private: &[Range<u64>], snapshot: &Snapshot) -> Result<(), String> {
     if private != snapshot.hot() {
         return Err(format!(
             "private pages {private:x?}, hot set {:x?}",
@@ -103,7 +107,7 @@ fn check_files(snapshot: &Snapshot) -> Result<(), String> {
 }
 
 /// Rows 1 and 7: the mappings of the slot are the snapshot's, with their rights.
-fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+pub(crate) fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
     let base = slot.region.base() as u64;
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(|error| error.to_string())?;
     let mut found: Vec<(Range<u64>, String)> = Vec::new();

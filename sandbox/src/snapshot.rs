@@ -313,7 +313,8 @@ impl Snapshot {
         match kept {
             Some(slot) if slot.is_current(self) => Ok(slot),
             Some(mut slot) => {
-                slot.reset(self)?;
+                slot.reset(self)
+                    .inspect_err(|_| self.sandbox().count_poisoned())?;
                 Ok(slot)
             }
             None => Slot::bind(self),

@@ -20,6 +20,7 @@ use super::memfd::{self, SealedFile};
 use std::arch::{asm, global_asm};
 use std::io;
 use std::mem::offset_of;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -280,11 +281,16 @@ fn set_gs_base(base: usize) {
         // SAFETY: host code does not use %gs, so its base is free for the guest.
         unsafe { asm!("wrgsbase {}", in(reg) base, options(nomem, nostack, preserves_flags)) };
     } else {
-        const ARCH_SET_GS: libc::c_int = 0x1001;
-        // SAFETY: as above; this call only sets the base of %gs.
-        let result = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) };
-        assert_eq!(result, 0, "arch_prctl(ARCH_SET_GS)");
+        set_gs_base_by_call(base);
     }
+}
+
+/// For kernels before 5.9, or with the instructions turned off (review F28).
+pub(super) fn set_gs_base_by_call(base: usize) {
+    const ARCH_SET_GS: libc::c_int = 0x1001;
+    // SAFETY: host code does not use %gs; this call only sets its base.
+    let result = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SET_GS, base) };
+    assert_eq!(result, 0, "arch_prctl(ARCH_SET_GS)");
 }
 
 /// A number for the next instance; numbers are never reused, so a late kick hits nobody else.
@@ -346,6 +352,11 @@ impl GatePage {
         &self.table
     }
 
+    /// Where the page is.
+    pub(crate) fn address(&self) -> usize {
+        self.mapping.address()
+    }
+
     /// What the first entry of a return stack holds.
     pub(crate) fn exit_stub(&self) -> usize {
         self.mapping.address() + 2 * STUB
@@ -365,9 +376,14 @@ fn tcb_offset() -> i32 {
     i32::try_from(offset).expect("thread-local storage lies within 2 GiB of the thread pointer")
 }
 
+/// The addresses of the entry, exit and gate code.
+pub(super) fn border() -> Range<usize> {
+    (&raw const zapp_border_begin).addr()..(&raw const zapp_border_end).addr()
+}
+
 /// True when `rip` is in the entry, exit and gate code.
 pub(super) fn is_border_code(rip: usize) -> bool {
-    ((&raw const zapp_border_begin).addr()..(&raw const zapp_border_end).addr()).contains(&rip)
+    border().contains(&rip)
 }
 
 /// Where a signal handler sends a guest that must stop; `fault` keeps the record already stored.

@@ -8,6 +8,7 @@
 //! bytes are reached only through the copy routines below, which return `Fault` instead of crashing
 //! when the memory is not there (the signal handler moves `%rip` to the routine's fix-up).
 
+use super::inject;
 use super::linux::{self, HUGE_PAGE, Mapping, PAGE, Protection};
 use std::arch::global_asm;
 use std::io;
@@ -90,6 +91,7 @@ impl Region {
         };
         let offset = libc::off_t::try_from(offset)
             .map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
+        inject::chance()?;
         // SAFETY: the range lies inside this region's own reservation, into which no Rust
         // reference points, so replacing its mapping is invisible to safe code.
         let at = unsafe {
@@ -149,6 +151,7 @@ impl Region {
 
     fn advise(&self, start: u32, len: usize, advice: libc::c_int) -> io::Result<()> {
         let address = self.checked(start, len);
+        inject::chance()?;
         // SAFETY: the range lies inside this region, which holds no Rust objects.
         linux::check(unsafe {
             libc::madvise(std::ptr::with_exposed_provenance_mut(address), len, advice)
@@ -242,6 +245,19 @@ impl Region {
             _ => Err(Fault),
         }
     }
+}
+
+/// The addresses of the copy routines, and of the first instruction of each.
+#[cfg(test)]
+pub(super) fn copy_code() -> (Range<usize>, [usize; 3]) {
+    let entries = [
+        zapp_copy as *const () as usize,
+        zapp_zero as *const () as usize,
+        zapp_string as *const () as usize,
+    ];
+    // The fix-up is two instructions of together eight bytes.
+    let start = (&raw const zapp_copy_begin).addr();
+    (start..copy_fixup() + 8, entries)
 }
 
 /// True when `rip` lies in one of the copy routines, where a fault means "guest pointer was bad".

@@ -1,5 +1,6 @@
 //! Thin checked wrappers over the system calls the runtime needs, and owned mappings.
 
+use super::inject;
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -85,6 +86,7 @@ impl Mapping {
         flags: libc::c_int,
         fd: Option<RawFd>,
     ) -> io::Result<Mapping> {
+        inject::chance()?;
         let kind = match fd {
             Some(_) => libc::MAP_SHARED,
             None => libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
@@ -126,6 +128,7 @@ impl Mapping {
             protection != Protection::ReadExecute,
             "only sealed files are executable"
         );
+        inject::chance()?;
         // SAFETY: the range lies inside this mapping, which no Rust reference points into.
         let result = unsafe { libc::mprotect(self.pointer(offset), len, protection.bits()) };
         check(result)

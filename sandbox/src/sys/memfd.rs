@@ -3,6 +3,7 @@
 //! The order matters (review E2, F18): write through the descriptor, seal against writing, growing,
 //! shrinking and further seals, and only then read back what is to be trusted.
 
+use super::inject;
 use super::linux::{self, HUGE_PAGE, Mapping, PAGE};
 use std::ffi::CStr;
 use std::fs::File;
@@ -48,7 +49,9 @@ impl SealedFile {
         executable: bool,
         start: usize,
     ) -> io::Result<SealedFile> {
+        inject::chance()?;
         let file = File::from(create(name, executable)?);
+        inject::chance()?;
         let len = bytes.len().next_multiple_of(PAGE).max(PAGE);
         file.write_all_at(&vec![padding; start], 0)?;
         file.write_all_at(bytes, u64_of(start))?;
@@ -56,6 +59,7 @@ impl SealedFile {
             &vec![padding; len - bytes.len()],
             u64_of(start + bytes.len()),
         )?;
+        inject::chance()?;
         // SAFETY: F_ADD_SEALS takes an integer; no memory is involved.
         linux::check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, SEALS) })?;
         let view = Mapping::shared_read(file.as_fd(), start + len)?;

@@ -9,9 +9,13 @@
 
 pub(crate) mod entry;
 pub(crate) mod guest;
+pub(crate) mod inject;
 pub(crate) mod linux;
 pub(crate) mod memfd;
 pub(crate) mod pagemap;
 pub(crate) mod signal;
 pub(crate) mod stack;
 pub(crate) mod thread;
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@
 //! scan for present pages alone misses some whenever the kernel compacts memory (review F1).
 
 use super::guest::Region;
+use super::inject;
 use super::linux::PAGE;
 use std::fs::File;
 use std::io;
@@ -114,6 +115,7 @@ impl Pagemap {
     }
 
     fn scan_once(&self, arguments: &mut ScanArguments) -> io::Result<usize> {
+        inject::chance()?;
         // SAFETY: the arguments describe a live array of the given length, or none at all.
         let count = unsafe {
             libc::ioctl(
@@ -138,6 +140,7 @@ impl Pagemap {
         while at < range.end {
             let pages = ((range.end - at) / page).min(buffer.len() as u64 / 8);
             let bytes = &mut buffer[..usize::try_from(pages * 8).expect("at most 64 KiB")];
+            inject::chance()?;
             self.file.read_exact_at(bytes, (base + at) / page * 8)?;
             for entry in bytes.chunks_exact(8) {
                 let entry = u64::from_le_bytes(entry.try_into().expect("eight bytes"));

@@ -7,6 +7,7 @@
 //! entry is `base + offset` of an instruction after a verified call, except the first, which is the
 //! host's exit stub. That is why a stack can be moved to another region: rebase every entry.
 
+use super::inject;
 use super::linux::{Mapping, PAGE, Protection};
 use std::io;
 
@@ -101,6 +102,7 @@ impl ReturnStack {
         if self.size == PAGE || lowest == 0 {
             return Ok(());
         }
+        inject::chance()?;
         // SAFETY: the range is this stack's own; it holds no Rust objects.
         super::linux::check(unsafe {
             libc::madvise(

@@ -219,11 +219,18 @@ impl Running<'_> {
         if windows.iter().any(cut) {
             return errno(libc::EINVAL);
         }
-        for window in windows.extract_if(.., |window| window.start >= start && window.start < end) {
+        // A window is forgotten only when it is gone: what is open at the end, reset must close.
+        let mut at = 0;
+        while let Some(window) = windows.get(at) {
+            if window.start < start || window.start >= end {
+                at += 1;
+                continue;
+            }
             let place = self
                 .region
                 .place(offset(window.start), size(window.len), Source::Nothing);
             place.map_err(|_| Errno(libc::ENOMEM))?;
+            windows.remove(at);
             self.window_shares.pop();
         }
         Ok(0)

@@ -1,6 +1,8 @@
 //! Builds the guests of `tests/guests` and drives them.
 
-use sandbox::{Config, Finished, Input, Instance, Limits, Mounts, Outcome, Sandbox, Snapshot};
+use sandbox::{
+    Config, Error, Finished, Input, Instance, Limits, Mounts, Outcome, Sandbox, Snapshot,
+};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -145,11 +147,16 @@ impl Script {
 
     /// An instance that will make the calls.
     pub(crate) fn instance(&self, snapshot: &Snapshot) -> Instance {
+        self.try_instance(snapshot)
+            .expect("there is room for an instance")
+    }
+
+    /// The same, if there is room for it.
+    pub(crate) fn try_instance(&self, snapshot: &Snapshot) -> Result<Instance, Error> {
         Instance::builder(snapshot)
             .arg("calls")
             .stdin(Input::Bytes(self.input.clone()))
             .build()
-            .expect("there is room for an instance")
     }
 
     /// Runs the calls; the guest may end early.

@@ -47,11 +47,6 @@ impl Watch {
         self.read_bundle(offset);
     }
 
-    /// The text that is watched.
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text
-    }
-
     fn read_bundle(&mut self, offset: usize) {
         let inside: Vec<usize> = self
             .before

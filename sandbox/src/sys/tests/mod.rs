@@ -1,0 +1,5 @@
+//! The border looked at from inside: what only a test with the names of `sys` can see.
+
+mod residue;
+mod steps;
+mod tracee;

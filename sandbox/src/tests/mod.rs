@@ -1,0 +1,7 @@
+//! Tests of whole instances that look at what no embedder can see.
+
+mod addresses;
+mod injection;
+#[path = "../../tests/runtime/support.rs"]
+#[allow(dead_code, reason = "the runtime's tests use more of it")]
+pub(crate) mod support;
