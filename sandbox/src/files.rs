@@ -1,5 +1,6 @@
 //! Descriptors and open files of one instance, as plain data.
 
+use crate::sys::speculation::clamp;
 use crate::trap::Errno;
 use crate::tree::{Device, Kind, Node};
 
@@ -80,7 +81,7 @@ impl Default for Files {
 }
 
 impl Files {
-    /// The open file behind `fd`. The index is masked by the table's own bounds check.
+    /// The open file behind `fd`.
     pub(crate) fn get(&self, fd: i32) -> Result<&OpenFile, Errno> {
         let file = self.descriptor(fd)?.file;
         Ok(self.open[file]
@@ -214,10 +215,11 @@ impl Files {
     }
 
     fn descriptor(&self, fd: i32) -> Result<Descriptor, Errno> {
-        usize::try_from(fd)
-            .ok()
-            .and_then(|fd| *self.descriptors.get(fd)?)
-            .ok_or(Errno(libc::EBADF))
+        let fd = usize::try_from(fd).map_err(|_| Errno(libc::EBADF))?;
+        if fd >= self.descriptors.len() {
+            return Err(Errno(libc::EBADF));
+        }
+        self.descriptors[clamp(fd, self.descriptors.len())].ok_or(Errno(libc::EBADF))
     }
 
     fn free_descriptor(&self, lowest: i32, max: u32) -> Result<usize, Errno> {

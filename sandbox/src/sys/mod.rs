@@ -14,6 +14,7 @@ pub(crate) mod linux;
 pub(crate) mod memfd;
 pub(crate) mod pagemap;
 pub(crate) mod signal;
+pub(crate) mod speculation;
 pub(crate) mod stack;
 pub(crate) mod thread;
 

@@ -5,6 +5,10 @@ use crate::report::Outcome;
 use crate::sys::entry::Registers;
 use crate::sys::linux::{self, Clock};
 
+/// The first number of our own calls, and how many there are.
+pub(super) const OWN_START: u64 = 0x7A00;
+pub(super) const OWN_LEN: u64 = 7;
+
 /// Numbers of our own calls.
 const ACCEPT: i64 = 0x7A00;
 const RESPOND: i64 = 0x7A01;

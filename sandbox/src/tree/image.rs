@@ -1,6 +1,8 @@
 //! An image as a tree. Files stored raw can be mapped where they are.
 
 use super::{Entry, Extent, Kind, Metadata, Tree};
+use crate::layout;
+use crate::sys::speculation::clamp;
 use imagefs::{Image, Ino};
 use std::borrow::Cow;
 use std::fmt;
@@ -120,6 +122,11 @@ impl Tree for ImageTree {
             imagefs::Kind::Directory => return Err(libc::EISDIR),
             imagefs::Kind::Symlink => return Err(libc::EINVAL),
         }
+        let size = self.image.stat(ino).size;
+        if offset >= size {
+            return Ok(0);
+        }
+        let offset = clamp(layout::size(offset), layout::size(size)) as u64;
         // What is wrong with the image is the operator's to know; a guest sees a broken disk.
         self.image
             .read_at(ino, offset, buffer)

@@ -1,6 +1,7 @@
 //! A tree in memory, put together by whoever embeds the runtime.
 
 use super::{Entry, Kind, Metadata, Tree};
+use crate::sys::speculation::clamp;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -165,9 +166,11 @@ impl Tree for MemoryTree {
     fn read_at(&self, node: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, i32> {
         match self.node(node).map(|node| &node.content) {
             Some(Content::Regular(bytes)) => {
-                let start = usize::try_from(offset)
-                    .unwrap_or(usize::MAX)
-                    .min(bytes.len());
+                let start = usize::try_from(offset).unwrap_or(usize::MAX);
+                if start >= bytes.len() {
+                    return Ok(0);
+                }
+                let start = clamp(start, bytes.len());
                 let count = (bytes.len() - start).min(buffer.len());
                 buffer[..count].copy_from_slice(&bytes[start..start + count]);
                 Ok(count)

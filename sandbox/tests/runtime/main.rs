@@ -10,4 +10,6 @@ mod links;
 mod many;
 mod memory;
 mod pointers;
+mod residue;
 mod support;
+mod timing;

@@ -112,8 +112,13 @@ fn normal(text: &str) -> String {
     {
         text = text.replace("$0x1,", "");
     }
-    if text == "fcomp" {
-        text.push_str(" %st(1)");
+    // The operands that the assembler's short forms stand for.
+    match text.as_str() {
+        "fcom" | "fcomp" | "fucom" | "fucomp" | "fxch" => text.push_str(" %st(1)"),
+        "faddp" | "fmulp" | "fsubp" | "fsubrp" | "fdivp" | "fdivrp" => {
+            text.push_str(" %st,%st(1)");
+        }
+        _ => {}
     }
     // Three operands of which the last two are one register.
     if text.starts_with("imul")
