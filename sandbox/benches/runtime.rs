@@ -12,7 +12,7 @@
 #[allow(dead_code, reason = "the tests use more of it")]
 mod support;
 
-use sandbox::{Instance, Limits, MemoryTree, Mounts, Snapshot};
+use sandbox::{ImageTree, Instance, Limits, MemoryTree, Mounts, Snapshot, Tree};
 use std::hint::black_box;
 use std::process::Command;
 use std::sync::Arc;
@@ -151,11 +151,57 @@ message: .ascii \"hello\\n\"
     ok(Command::new("ld").arg("-o").arg(target).arg(&object));
 }
 
+/// A thousand bytes like those of a page.
+fn page() -> Vec<u8> {
+    let line = |n: u32| {
+        format!(
+            "<li class=\"item-{n}\"><?= esc($row[{}]) ?></li>\n",
+            n * 7 % 23
+        )
+    };
+    let text: String = (0..).map(line).take(40).collect();
+    text.as_bytes()[..1_000].to_vec()
+}
+
+/// An image with the page stored as `class`, among others.
+fn image(class: imagefs::Class) -> ImageTree {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let site = directory.path().join("site");
+    std::fs::create_dir_all(site.join("srv/www")).expect("directories");
+    std::fs::write(site.join("srv/www/page"), page()).expect("write");
+    for n in 0..100 {
+        let other = [page(), vec![n; 500]].concat();
+        std::fs::write(site.join(format!("srv/www/other-{n}.php")), other).expect("write");
+    }
+    let scanned = imagefs::scan::scan(&site, &imagefs::scan::ScanOptions::default());
+    let options = imagefs::writer::PackOptions {
+        classes: vec![("srv/www/page".to_owned(), class)],
+        ..imagefs::writer::PackOptions::default()
+    };
+    let target = directory.path().join("site.zapp");
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let tree = scanned.expect("a tree").tree;
+    imagefs::writer::pack(tree, &options, &target, &|_| {}, &stop).expect("an image");
+    let image = imagefs::Image::ingest(&target).expect("an image");
+    ImageTree::new(image).expect("a descriptor")
+}
+
 fn open_read_close() {
+    let tree = MemoryTree::new().file("srv/www/page", page());
+    open_read_close_in("memory", Arc::new(tree));
+    for (name, class) in [
+        ("image, raw", imagefs::Class::Raw),
+        ("image, frame", imagefs::Class::Frame),
+        ("image, packed", imagefs::Class::Packed),
+    ] {
+        open_read_close_in(name, Arc::new(image(class)));
+    }
+}
+
+fn open_read_close_in(name: &str, tree: Arc<dyn Tree>) {
     const CALLS: u64 = 100_000;
-    let content = vec![b'x'; 1_000];
-    let tree = MemoryTree::new().file("srv/www/page", content.clone());
-    let mounts = Mounts::new().mount("/", Arc::new(tree));
+    let content = page();
+    let mounts = Mounts::new().mount("/", tree);
     let snapshot = support::snapshot("faults", &Limits::default(), &mounts);
     let shm = tempfile::tempdir_in("/dev/shm").expect("tmpfs");
     std::fs::create_dir_all(shm.path().join("www")).expect("directory");
@@ -180,7 +226,7 @@ fn open_read_close() {
     }
     let (guest, native) = (median(guests), median(natives));
     println!(
-        "open + read + close  {guest:8.1} ns   tmpfs   {native:8.1} ns   ratio {:.3}",
+        "open + read + close  {guest:8.1} ns   tmpfs   {native:8.1} ns   ratio {:.3}   ({name})",
         guest / native
     );
 }

@@ -1,6 +1,6 @@
 //! Descriptors and open files of one instance, as plain data.
 
-use crate::sys::speculation::clamp;
+use crate::sys::speculation::{barrier, clamp};
 use crate::trap::Errno;
 use crate::tree::{Device, Kind, Node};
 
@@ -219,6 +219,7 @@ impl Files {
         if fd >= self.descriptors.len() {
             return Err(Errno(libc::EBADF));
         }
+        barrier();
         self.descriptors[clamp(fd, self.descriptors.len())].ok_or(Errno(libc::EBADF))
     }
 

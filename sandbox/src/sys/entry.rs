@@ -544,8 +544,6 @@ global_asm!(
     "movaps %xmm14, {xmm}+224(%rcx)",
     "movaps %xmm15, {xmm}+240(%rcx)",
     "movq %rcx, %rdi",
-    // No host code on behalf of a path of the guest's that turns out to be mispredicted.
-    "lfence",
     "call *{handler}(%rcx)",
     "movq %fs:zapp_tcb@tpoff+{frame}, %rdi",
     "testl %eax, %eax",

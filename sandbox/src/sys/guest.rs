@@ -10,6 +10,7 @@
 
 use super::inject;
 use super::linux::{self, HUGE_PAGE, Mapping, PAGE, Protection};
+use super::speculation::barrier;
 use std::arch::global_asm;
 use std::io;
 use std::ops::Range;
@@ -241,7 +242,10 @@ impl Region {
     fn range(&self, start: u32, len: usize) -> Result<usize, Fault> {
         let start = usize::try_from(start).expect("u32 fits usize");
         match start.checked_add(len) {
-            Some(end) if end <= REGION => Ok(self.base + start),
+            Some(end) if end <= REGION => {
+                barrier();
+                Ok(self.base + start)
+            }
             _ => Err(Fault),
         }
     }

@@ -8,15 +8,18 @@ use sandbox::{ImageTree, Limits, Mounts, Snapshot};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-const SIZE: usize = 40_000;
+/// Bytes of the file `/raw.bin`.
+pub(crate) const SIZE: usize = 40_000;
 
-fn content() -> Vec<u8> {
+/// What is in it.
+pub(crate) fn content() -> Vec<u8> {
     (0..SIZE)
         .map(|index| u8::try_from(index % 251).unwrap())
         .collect()
 }
 
-fn image() -> Snapshot {
+/// What starts instances of `calls` that see an image.
+pub(crate) fn image() -> Snapshot {
     let (_keep, path) = directory();
     let target = path.join("test.zapp");
     std::fs::create_dir(path.join("site")).unwrap();

@@ -1,6 +1,7 @@
 //! Every call with every class of bad pointer and bad size: the guest gets an error or ends, the host
 //! goes on.
 
+use crate::images::SIZE;
 use crate::support::{AREA, Script, snapshot};
 use sandbox::{Limits, MemoryTree, Mounts, Outcome, Snapshot};
 use std::sync::Arc;
@@ -121,6 +122,90 @@ fn every_call_survives_every_pointer_in_every_place() {
         let played = script.try_play(&snapshot);
         let outcome = &played.finished.report.outcome;
         assert!(is_contained(outcome), "call {number}: {outcome:?}");
+    }
+}
+
+#[test]
+fn every_call_survives_pointers_into_a_mapped_file() {
+    // The pages of an image are shared and read-only; the last one ends behind the file's bytes.
+    let snapshot = crate::images::image();
+    let map = Script::new()
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_mmap, [0, SIZE as u64, 1, 1, 3, 0]);
+    let window = map.play(&snapshot).results[2].cast_unsigned();
+    let size = SIZE as u64;
+    let end = window + size.next_multiple_of(4096);
+    for number in numbers() {
+        // What a call does to the window must not show in the next one's.
+        let mut script = map.clone();
+        for pointer in [window, window + size - 1, end - 1, end] {
+            for place in 0..5 {
+                let mut arguments = [3, 8, 8, 8, 0, 0];
+                arguments[place] = pointer;
+                script = script.call(number, arguments);
+            }
+            script = script.call(number, [pointer; 6]);
+        }
+        let played = script.try_play(&snapshot);
+        let outcome = &played.finished.report.outcome;
+        assert!(is_contained(outcome), "call {number}: {outcome:?}");
+    }
+    let again = map.peek(window, size).play(&snapshot);
+    assert!(
+        again.shown[3] == crate::images::content(),
+        "the image is as it was"
+    );
+}
+
+/// Calls that end, sleep, wait or jump, each in an instance of its own.
+#[test]
+fn calls_that_may_not_return_survive_every_argument() {
+    let limits = Limits {
+        memory_bytes: 16 << 20,
+        stack_bytes: 1 << 20,
+        wall: Some(Duration::from_millis(20)),
+        ..Limits::default()
+    };
+    let snapshot = snapshot("calls", &limits, &Mounts::new());
+    let special = (0..460).chain(0x7A00..0x7A08).filter(|n| is_special(*n));
+    for number in special {
+        for value in POINTERS.into_iter().chain(SIZES) {
+            for place in 0..3 {
+                let mut arguments = [AREA, AREA + 64, 8, AREA + 128, 0, 0];
+                arguments[place] = value;
+                let played = Script::new()
+                    .call(number, arguments)
+                    .call(libc::SYS_getpid, [])
+                    .try_play(&snapshot);
+                let outcome = &played.finished.report.outcome;
+                let bug = matches!(outcome, Outcome::HostBug { .. });
+                assert!(!bug, "call {number} with {value:#x}: {outcome:?}");
+            }
+        }
+    }
+    assert_eq!(crate::support::sandbox().poisoned_slots(), 0);
+}
+
+#[test]
+fn accept_into_bad_memory_is_an_error_when_the_request_comes() {
+    let snapshot = calls();
+    for pointer in POINTERS {
+        let waiting = Script::new()
+            .call(0x7A00, [pointer, 4096])
+            .instance(&snapshot)
+            .run_to_accept()
+            .expect("it waits before anything is written");
+        let finished = waiting.serve(&sandbox::Request::default().variable("A", "b"));
+        let result = i64::from_le_bytes(finished.stdout[..8].try_into().expect("eight bytes"));
+        let fits = [AREA, 0xDEAD_BEEF_0003_1000].contains(&pointer);
+        let wanted = if fits {
+            result.max(0)
+        } else {
+            -i64::from(libc::EFAULT)
+        };
+        assert_eq!(result, wanted, "{pointer:#x}");
+        assert_eq!(finished.report.outcome, Outcome::Exited { status: 0 });
     }
 }
 
@@ -285,4 +370,43 @@ fn long_calls_end_when_the_limit_says_so() {
         );
     }
     assert!(scripts[0].try_play(&snapshot).results.len() >= 2);
+}
+
+#[test]
+fn largest_calls_stop_between_units() {
+    // Under a limit of 10 ms. The best of five tries counts: the watchdog is one thread among others.
+    const LEN: u64 = 512 << 20;
+    let tree = MemoryTree::new().file("f", vec![1; 64 << 20]);
+    let limits = Limits {
+        memory_bytes: 1 << 30,
+        scratch_bytes: 1 << 30,
+        output_bytes: 1 << 40,
+        wall: Some(Duration::from_millis(10)),
+        ..Limits::default()
+    };
+    let snapshot = snapshot("calls", &limits, &Mounts::new().mount("/", Arc::new(tree)));
+    let map = Script::new().call(libc::SYS_mmap, [0, LEN, 3, 0x22, u64::MAX, 0]);
+    let at = map.play(&snapshot).results[0].cast_unsigned();
+    let open = |script: Script, path: &str, flags| {
+        script
+            .path(AREA, path)
+            .call(libc::SYS_open, [AREA, flags, 0o600])
+    };
+    let mapped = || map.clone();
+    let scripts = [
+        mapped().call(libc::SYS_getrandom, [at, LEN, 0]),
+        open(mapped(), "/dev/zero", 0).call(libc::SYS_read, [3, at, LEN]),
+        open(mapped(), "/dev/urandom", 0).call(libc::SYS_pread64, [3, at, LEN, 0]),
+        open(mapped(), "/tmp/s", 0o102).call(libc::SYS_write, [3, at, LEN]),
+        mapped().call(libc::SYS_write, [1, at, LEN]),
+        open(mapped(), "/f", 0).call(libc::SYS_mmap, [0, 64 << 20, 3, 2, 3, 0]),
+        mapped().call(libc::SYS_munmap, [at, LEN]),
+        mapped().call(libc::SYS_mmap, [at, LEN, 3, 0x32, u64::MAX, 0]),
+        mapped().call(libc::SYS_mremap, [at, LEN / 2, LEN / 2 - 4096, 0]),
+    ];
+    for (index, script) in scripts.iter().enumerate() {
+        let used = (0..5).map(|_| script.try_play(&snapshot).finished.report.usage.cpu_ns);
+        let best = used.min().expect("five");
+        assert!(best < 25_000_000, "call {index} took {best} ns");
+    }
 }
