@@ -18,6 +18,7 @@ mod pages;
 mod php_cli;
 mod phpt;
 mod roundtrip;
+mod run;
 mod serve;
 mod serve_bootstrap;
 mod serve_guest;

@@ -102,13 +102,13 @@ impl Slot {
         }
         let system = || Error::system("mapping a window");
         for window in open {
-            self.region
-                .place(offset(window.start), size(window.len), Source::Nothing)
-                .map_err(system())?;
+            close_window(&self.region, window).map_err(system())?;
         }
         for span in snapshot.spans() {
             if matches!(span.backing, Backing::Window(_)) {
-                place(&self.region, snapshot, span).map_err(system())?;
+                place(&self.region, snapshot, span)
+                    .and_then(|()| self.region.mark(span.start, span.len))
+                    .map_err(system())?;
             }
         }
         Ok(())
@@ -201,6 +201,13 @@ impl Slot {
         self.hot_pages = snapshot.hot_pages();
         Ok(())
     }
+}
+
+/// Takes a window away, without a trace among the slot's mappings.
+pub(crate) fn close_window(region: &Region, window: &OpenWindow) -> io::Result<()> {
+    let (start, len) = (offset(window.start), size(window.len));
+    region.place(start, len, Source::Nothing)?;
+    region.mark(start, len)
 }
 
 /// Places one span.

@@ -47,7 +47,11 @@ impl Tracer {
         }
         let answer = match answer {
             Ok(value) => format!("{value:#x}"),
-            Err(errno) => format!("-{} ({})", errno, std::io::Error::from_raw_os_error(errno)),
+            Err(errno) => {
+                let text = std::io::Error::from_raw_os_error(errno).to_string();
+                let text = text.split(" (os error").next().unwrap_or_default();
+                format!("-{errno} ({text})")
+            }
         };
         let call = if name.is_empty() {
             format!("call_{number:#x}")

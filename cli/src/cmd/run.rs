@@ -1,8 +1,10 @@
 //! `zapp run`: one instance of a program, with stdin, stdout and stderr passed through.
 
+use std::ffi::OsString;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -28,16 +30,15 @@ Exit codes: the program's own; 124 wall time; 137 CPU time, output or number of 
 /// writes to files is private and vanishes.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A guest program (ELF made by `zapp cc`) or an image
-    #[arg(value_name = "IMAGE|PROGRAM")]
-    target: PathBuf,
-    /// Arguments of the program
+    /// A guest program (ELF made by `zapp cc`) or an image, then the program's arguments: options behind
+    /// its name are the program's own
     #[arg(
-        value_name = "ARG",
-        trailing_var_arg = true,
-        allow_hyphen_values = true
+        value_names = ["IMAGE|PROGRAM", "ARG"],
+        num_args = 1..,
+        required = true,
+        trailing_var_arg = true
     )]
-    arguments: Vec<std::ffi::OsString>,
+    line: Vec<OsString>,
     /// Program in the image [default: the manifest's, or the image's only one]
     #[arg(long, value_name = "PATH")]
     entry: Option<String>,
@@ -79,6 +80,13 @@ pub(crate) struct Args {
     trace: bool,
 }
 
+impl Args {
+    /// The program or image.
+    fn target(&self) -> &Path {
+        Path::new(&self.line[0])
+    }
+}
+
 /// zapp failed before the program ran.
 const FAILED: u8 = 125;
 /// The program or image was refused.
@@ -109,6 +117,9 @@ fn code(error: &anyhow::Error) -> u8 {
         if cause.is::<NoEntry>() {
             return NOT_FOUND;
         }
+        if cause.is::<NoFile>() {
+            return REFUSED;
+        }
         if let Some(
             imagefs::Error::Corrupt { .. }
             | imagefs::Error::BadBlock { .. }
@@ -132,6 +143,11 @@ fn code(error: &anyhow::Error) -> u8 {
 #[error("{0}")]
 struct NoEntry(String);
 
+/// Neither a program nor an image can be this: a directory, a pipe, a device.
+#[derive(Debug, thiserror::Error)]
+#[error("not a regular file")]
+struct NoFile;
+
 fn instance(args: &Args) -> anyhow::Result<u8> {
     let sandbox = Sandbox::new(Config::default()).context("cannot set up the sandbox")?;
     let mut mounts = Mounts::new();
@@ -148,7 +164,7 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
     }
     let program = sandbox
         .load(&elf)
-        .with_context(|| super::shown(args.target.as_os_str()))?;
+        .with_context(|| super::shown(args.target().as_os_str()))?;
     let snapshot = sandbox.start(&program, &limits(args), &mounts)?;
     let mut builder = Instance::builder(&snapshot);
     for variable in &args.env {
@@ -162,7 +178,7 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
     }
     let report = builder
         .arg(name)
-        .args(args.arguments.iter().cloned().map(OsStringExt::into_vec))
+        .args(args.line[1..].iter().cloned().map(OsStringExt::into_vec))
         .stdin(Input::Host(std::io::stdin().as_fd().try_clone_to_owned()?))
         .stdout(Output::Host(
             std::io::stdout().as_fd().try_clone_to_owned()?,
@@ -174,7 +190,8 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
         .run()
         .report;
     if args.stats || !matches!(report.outcome, Outcome::Exited { .. }) {
-        eprintln!("{}", report.to_json());
+        // Whoever closed stderr does not want the report.
+        let _ = writeln!(std::io::stderr(), "{}", report.to_json());
     }
     Ok(report.exit_code())
 }
@@ -195,15 +212,22 @@ fn limits(args: &Args) -> Limits {
 
 /// The program's name and bytes; an image becomes the root of what it sees.
 fn program(args: &Args, mounts: &mut Mounts) -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
-    let context = || super::shown(args.target.as_os_str());
+    let context = || super::shown(args.target().as_os_str());
+    // Looked at before it is opened: a pipe would wait, and a device has no end.
+    if !std::fs::metadata(args.target())
+        .with_context(context)?
+        .is_file()
+    {
+        return Err(NoFile).with_context(context);
+    }
     let mut head = [0; 4];
-    let mut file = std::fs::File::open(&args.target).with_context(context)?;
+    let mut file = std::fs::File::open(args.target()).with_context(context)?;
     let is_program = std::io::Read::read_exact(&mut file, &mut head).is_ok() && head == ELF;
     if is_program {
-        let elf = std::fs::read(&args.target).with_context(context)?;
-        return Ok((args.target.clone().into_os_string().into_vec(), elf));
+        let elf = std::fs::read(args.target()).with_context(context)?;
+        return Ok((args.target().to_owned().into_os_string().into_vec(), elf));
     }
-    let image = ingest(&args.target)?;
+    let image = ingest(args.target())?;
     let manifest = Manifest::of_image(&image).with_context(context)?;
     let (path, ino) = match args.entry.as_ref().or(manifest.program.entry.as_ref()) {
         Some(entry) => {

@@ -114,12 +114,18 @@ impl Region {
 
     /// Marks the whole region: no huge pages, not inherited by fork, not in core dumps (review E6).
     pub(crate) fn advise_all(&self) -> io::Result<()> {
+        self.mark(0, REGION)
+    }
+
+    /// Marks a range in the same way: what is placed later is like the rest, and what is taken away
+    /// becomes one mapping with its neighbours again.
+    pub(crate) fn mark(&self, start: u32, len: usize) -> io::Result<()> {
         for advice in [
             libc::MADV_NOHUGEPAGE,
             libc::MADV_DONTFORK,
             libc::MADV_DONTDUMP,
         ] {
-            match self.advise(0, REGION, advice) {
+            match self.advise(start, len, advice) {
                 // A kernel built without huge pages does not know the first one.
                 Err(error)
                     if advice == libc::MADV_NOHUGEPAGE

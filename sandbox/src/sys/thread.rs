@@ -162,5 +162,23 @@ pub(crate) fn has_shadow_stack() -> bool {
     // SAFETY: the call writes one word to the live variable, or fails where it is not known.
     let result =
         unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut features) };
+    is_shadow_stack(result, features)
+}
+
+/// What the kernel's answer means: bit 0 of the features is the shadow stack.
+fn is_shadow_stack(result: libc::c_long, features: u64) -> bool {
     result == 0 && features & 1 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_shadow_stack;
+
+    #[test]
+    fn shadow_stack_is_told_from_its_status() {
+        assert!(is_shadow_stack(0, 1) && is_shadow_stack(0, 3));
+        assert!(!is_shadow_stack(0, 0) && !is_shadow_stack(0, 2));
+        // A kernel that does not know the question.
+        assert!(!is_shadow_stack(-1, 1));
+    }
 }

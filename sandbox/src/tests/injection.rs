@@ -1,38 +1,16 @@
 //! Every system call of clone, run, reset and freeze fails once: the slot is given up and unmapped, the
 //! error is typed, neighbours go on, and the next instance finds nothing (review §6 row 5).
 
-use super::support::{AREA, Script, directory, guest};
+use super::mappings::image_mounts;
+use super::support::{AREA, Script, guest};
 use crate::proof;
 use crate::sys::inject;
-use crate::{
-    Config, Error, ImageTree, Instance, Limits, Mounts, Outcome, Request, Sandbox, Snapshot,
-};
-use imagefs::scan::ScanOptions;
-use imagefs::writer::PackOptions;
-use imagefs::{Class, Image};
-use std::sync::Arc;
+use crate::{Config, Error, Instance, Limits, Mounts, Outcome, Request, Sandbox, Snapshot};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const PAGE: u64 = 4096;
 /// Pages of the mapping that a guest soils, every second one, so that a reset has many ranges.
 const PAGES: u64 = 16;
-
-/// An image with one raw file, which guests map.
-fn mounts() -> Mounts {
-    let (_keep, path) = directory();
-    let target = path.join("test.zapp");
-    std::fs::create_dir(path.join("site")).expect("a directory");
-    std::fs::write(path.join("site/raw.bin"), [7; 20_000]).expect("a file");
-    let scanned = imagefs::scan::scan(&path.join("site"), &ScanOptions::default()).expect("a tree");
-    let options = PackOptions {
-        classes: vec![("raw.bin".to_owned(), Class::Raw)],
-        ..PackOptions::default()
-    };
-    let stop = AtomicBool::new(false);
-    imagefs::writer::pack(scanned.tree, &options, &target, &|_| {}, &stop).expect("an image");
-    let image = Image::ingest(&target).expect("an image");
-    Mounts::new().mount("/", Arc::new(ImageTree::new(image).expect("a tree")))
-}
 
 fn limits() -> Limits {
     Limits {
@@ -149,7 +127,7 @@ fn one_life(snapshot: &Snapshot, script: &Script, fail: u32, tally: &mut Tally) 
 fn every_call_that_fails_costs_its_slot_and_nothing_else() {
     let sandbox = Sandbox::new(Config::default()).expect("this process can host guests");
     let program = sandbox.load(&guest("calls")).expect("verified");
-    let mounts = mounts();
+    let mounts = image_mounts();
     let start = || sandbox.start(&program, &limits(), &mounts).expect("fits");
     let at = first(&start());
     // It closes one of its windows itself and leaves two to the reset.

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod injection;
+mod mappings;
 #[path = "../../tests/runtime/support.rs"]
 #[allow(dead_code, reason = "the runtime's tests use more of it")]
 pub(crate) mod support;

@@ -7,6 +7,7 @@ use super::file::UNIT;
 use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
 use crate::layout::{offset, size};
 use crate::memory::OpenWindow;
+use crate::slot::close_window;
 use crate::snapshot::Window;
 use crate::sys::guest::Source;
 use crate::sys::linux::PAGE;
@@ -140,6 +141,7 @@ impl Running<'_> {
         self.region
             .place(offset(start), size(shown), source)
             .map_err(|_| Errno(libc::ENOMEM))?;
+        // From here on reset has to close it, whatever else fails.
         self.window_shares.push(share);
         self.state.memory.add_window(OpenWindow {
             start,
@@ -226,10 +228,7 @@ impl Running<'_> {
                 at += 1;
                 continue;
             }
-            let place = self
-                .region
-                .place(offset(window.start), size(window.len), Source::Nothing);
-            place.map_err(|_| Errno(libc::ENOMEM))?;
+            close_window(self.region, window).map_err(|_| Errno(libc::ENOMEM))?;
             windows.remove(at);
             self.window_shares.pop();
         }

@@ -5,6 +5,7 @@ use imagefs::scan::ScanOptions;
 use imagefs::writer::PackOptions;
 use imagefs::{Class, Image};
 use sandbox::{ImageTree, Limits, Mounts, Snapshot};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -20,7 +21,12 @@ pub(crate) fn content() -> Vec<u8> {
 
 /// What starts instances of `calls` that see an image.
 pub(crate) fn image() -> Snapshot {
-    let (_keep, path) = directory();
+    image_with_file().0
+}
+
+/// The same, with the image's file, which is not needed any more.
+fn image_with_file() -> (Snapshot, tempfile::TempDir, PathBuf) {
+    let (keep, path) = directory();
     let target = path.join("test.zapp");
     std::fs::create_dir(path.join("site")).unwrap();
     std::fs::write(path.join("site/raw.bin"), content()).unwrap();
@@ -36,7 +42,8 @@ pub(crate) fn image() -> Snapshot {
     let image = Image::ingest(&target).expect("an image");
     let tree = ImageTree::new(image).expect("a descriptor");
     let mounts = Mounts::new().mount("/", Arc::new(tree));
-    snapshot("calls", &Limits::default(), &mounts)
+    let snapshot = snapshot("calls", &Limits::default(), &mounts);
+    (snapshot, keep, target)
 }
 
 fn errno(number: i32) -> i64 {
@@ -134,4 +141,34 @@ fn at_most_64_windows_are_open_and_none_survives() {
     }
     // Other tests run beside this one and map their own images.
     assert!(maps() < 64, "{} windows are still open", maps());
+}
+
+#[test]
+fn image_file_may_change_vanish_or_shrink_under_running_guests() {
+    // What guests see is a sealed copy; the file has had its day (review F4).
+    let (snapshot, _keep, file) = image_with_file();
+    let look = Script::new()
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_mmap, [0, SIZE as u64, 1, 1, 3, 0])
+        .call(libc::SYS_pread64, [3, AREA + 0x100, 100, 777])
+        .peek(AREA + 0x100, 100)
+        .path(AREA, "/text.php")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_read, [4, AREA + 0x100, 14]);
+    let window = look.play(&snapshot).results[2].cast_unsigned();
+    let look = look.peek(AREA + 0x100, 14).peek(window, SIZE as u64);
+    let changes: [&dyn Fn(); 4] = [
+        &|| (),
+        &|| std::fs::write(&file, vec![0xEE; 100_000]).expect("overwritten"),
+        &|| std::fs::write(&file, b"").expect("truncated"),
+        &|| std::fs::remove_file(&file).expect("removed"),
+    ];
+    for change in changes {
+        change();
+        let shown = look.play(&snapshot).shown;
+        assert!(shown[4] == content()[777..877]);
+        assert_eq!(shown[8], b"<?php echo 1;\n");
+        assert!(shown[9] == content());
+    }
 }

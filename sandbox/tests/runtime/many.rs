@@ -2,7 +2,7 @@
 //!
 //! `ZAPP_TEST_INSTANCES` sets how many run in a row (10,000 by default).
 
-use crate::support::{sandbox, snapshot};
+use crate::support::{AREA, Script, sandbox, snapshot};
 use sandbox::{Instance, LimitKind, Limits, Mounts, Outcome, Request};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -142,6 +142,50 @@ fn bad_neighbours_die_alone() {
         stop.store(true, Ordering::Relaxed);
     });
     assert!(served.load(Ordering::Relaxed) > 100);
+}
+
+#[test]
+fn memory_bombs_die_alone() {
+    // Fifty guests that ask for all the memory they may have and touch it all, at once; beside them one
+    // that answers (review F11).
+    const BLOCK: u64 = 4 << 20;
+    let bomb = snapshot("calls", &small(), &Mounts::new());
+    let good = snapshot("hello", &small(), &Mounts::new());
+    let map = Script::new().call(libc::SYS_mmap, [0, BLOCK, 3, 0x22, u64::MAX, 0]);
+    let at = map.play(&bomb).results[0].cast_unsigned();
+    let mut script = Script::new()
+        .path(AREA, "/dev/zero")
+        .call(libc::SYS_open, [AREA, 0]);
+    for block in 0..8 {
+        script = script
+            .call(libc::SYS_mmap, [0, BLOCK, 3, 0x22, u64::MAX, 0])
+            .call(libc::SYS_read, [3, at + block * BLOCK, BLOCK]);
+    }
+    std::thread::scope(|scope| {
+        for _ in 0..5 {
+            scope.spawn(|| {
+                for _ in 0..10 {
+                    let played = script.try_play(&bomb);
+                    let full = -i64::from(libc::ENOMEM);
+                    assert!(played.results.contains(&full), "{:?}", played.results);
+                    let private = played.finished.report.usage.private_bytes;
+                    assert!(
+                        (2 * BLOCK..=small().memory_bytes).contains(&private),
+                        "{private}"
+                    );
+                    assert!(played.finished.poisoned.is_none());
+                }
+            });
+        }
+        for _ in 0..200 {
+            let finished = Instance::builder(&good)
+                .arg("hello")
+                .build()
+                .expect("room")
+                .run();
+            assert_eq!(finished.stdout, b"hello\n");
+        }
+    });
 }
 
 #[test]

@@ -70,11 +70,16 @@ struct Bare {
 }
 
 fn bare(code: &[u8]) -> Bare {
-    signal::install().expect("handlers");
-    let gate = GatePage::get().expect("a gate page");
     let text = SealedFile::new(c"residue", code, 0xCC, true).expect("a sealed file");
     let policy = verifier::Policy::DEFAULT;
     verifier::verify(text.bytes(), TEXT, &policy, &[TEXT]).expect("the guest is accepted");
+    bare_unverified(text)
+}
+
+/// A slot with any text.
+fn bare_unverified(text: SealedFile) -> Bare {
+    signal::install().expect("handlers");
+    let gate = GatePage::get().expect("a gate page");
     let region = Region::reserve().expect("a region");
     let table = Source::ReadOnly(gate.table().as_fd(), 0);
     region.place(0xF000, PAGE, table).expect("the call table");
@@ -207,6 +212,21 @@ fn control_state() -> ControlState {
         control: low(environment[0]),
         tags: low(environment[2]),
         direction: flags & 0x400 != 0,
+    }
+}
+
+#[test]
+fn reserved_entries_of_the_call_table_end_the_guest() {
+    // The verifier refuses such a call; the table holds all the same.
+    for entry in [1_u32, 2, 255, 511] {
+        let place = (0xF000 + 8 * entry).to_le_bytes();
+        let code = [&[0x41, 0xFF, 0x96], &place[..], &[0xF4]].concat();
+        let text = SealedFile::new(c"reserved", &code, 0xCC, true).expect("a sealed file");
+        let policy = verifier::Policy::DEFAULT;
+        verifier::verify(text.bytes(), TEXT, &policy, &[]).expect_err("reserved");
+        let bare = bare_unverified(text);
+        let (left, seen) = bare.run(&mut bare.registers());
+        assert_eq!((left, seen.len()), (Left::ReservedTrap, 0), "entry {entry}");
     }
 }
 
