@@ -281,7 +281,7 @@ impl Instance {
         let prepared = match thread::prepare() {
             Ok(prepared) => prepared,
             Err(error) => {
-                let what = format!("signal stack: {error}");
+                let what = format!("this thread cannot run guests: {error}");
                 return HandlerLeft::Ended(Outcome::HostBug { what });
             }
         };

@@ -92,3 +92,7 @@ pub(crate) fn size(value: u64) -> usize {
 
 /// Windows on image files an instance may have at a time.
 pub(crate) const WINDOWS_MAX: usize = 64;
+
+/// Windows an instance may open in its life: each one changes the process's mappings, for which all of
+/// its threads wait (review F10). Beyond that a mapping is a copy.
+pub(crate) const WINDOW_OPENINGS_MAX: u32 = 4096;

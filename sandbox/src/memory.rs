@@ -1,7 +1,7 @@
 //! Which parts of the heap a guest has asked for: the break, anonymous mappings, and read-only windows
 //! on files. Bookkeeping only; the memory itself is mapped as one piece (review F9).
 
-use crate::layout::{Layout, WINDOWS_MAX};
+use crate::layout::{Layout, WINDOW_OPENINGS_MAX, WINDOWS_MAX};
 use crate::snapshot::Window;
 use crate::sys::linux::PAGE;
 
@@ -17,6 +17,8 @@ pub(crate) struct Memory {
     /// No page below this index is free.
     first_free: u64,
     pub(crate) windows: Vec<OpenWindow>,
+    /// Windows opened so far.
+    openings: u32,
 }
 
 /// A window on a file.
@@ -38,6 +40,7 @@ impl Memory {
             taken: Vec::new(),
             first_free: 0,
             windows: Vec::new(),
+            openings: 0,
         }
     }
 
@@ -90,7 +93,7 @@ impl Memory {
 
     /// Where a window of `len` bytes fits, with a page without access after it.
     pub(crate) fn find_window(&self, layout: &Layout, len: u64) -> Option<u64> {
-        if self.windows.len() >= WINDOWS_MAX {
+        if self.windows.len() >= WINDOWS_MAX || self.openings >= WINDOW_OPENINGS_MAX {
             return None;
         }
         let mut at = layout.maps_start;
@@ -113,6 +116,7 @@ impl Memory {
             .windows
             .partition_point(|other| other.start < window.start);
         self.windows.insert(index, window);
+        self.openings += 1;
     }
 
     fn bit(&self, page: u64) -> bool {

@@ -2,7 +2,7 @@
 //! and room on its own stack.
 
 use super::linux::{Mapping, PAGE, Protection, check};
-use super::signal::KICK;
+use super::signal::{self, KICK};
 use std::cell::OnceCell;
 use std::io;
 
@@ -41,6 +41,12 @@ impl Drop for GuestThread {
 
 impl GuestThread {
     fn new() -> io::Result<GuestThread> {
+        // Somebody may have installed a handler since the sandbox was made (review E5 a).
+        let bad = signal::handlers_without_alternate_stack();
+        if !bad.is_empty() {
+            let what = format!("handlers without SA_ONSTACK for signals {bad:?}");
+            return Err(io::Error::other(what));
+        }
         // SAFETY: getauxval has no memory arguments.
         let minimum = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) };
         let size = usize::try_from(minimum)

@@ -1,7 +1,8 @@
 //! The mappings of a slot: how many, and that they are for this process alone (review E6, F9).
 
 use super::support::{AREA, Script, directory, snapshot};
-use crate::{ImageTree, Limits, Mounts};
+use crate::snapshot::Start;
+use crate::{ImageTree, Instance, Limits, Mounts, Request};
 use imagefs::scan::ScanOptions;
 use imagefs::writer::PackOptions;
 use imagefs::{Class, Image};
@@ -89,6 +90,57 @@ fn slots_are_not_inherited_and_not_dumped() {
         for flag in ["dc", "dd", "nh"] {
             let has = flags.split(' ').any(|word| word == flag);
             assert!(has, "{flag} is missing of {flags} in {line}");
+        }
+    }
+}
+
+#[test]
+fn every_byte_is_the_snapshots_after_a_reset() {
+    // Reading gives the slot pages that it did not have, so each round has a slot of its own.
+    let limits = Limits {
+        memory_bytes: 16 << 20,
+        stack_bytes: 1 << 20,
+        ..Limits::default()
+    };
+    let start = snapshot("server", &limits, &Mounts::new());
+    let frozen = {
+        let instance = Instance::builder(&start).arg("server").build();
+        let waiting = instance.expect("room").run_to_accept().expect("it accepts");
+        waiting.freeze(false).expect("it can be frozen")
+    };
+    for (snapshot, warm) in [(&start, false), (&frozen, false), (&frozen, true)] {
+        let build = || {
+            let builder = Instance::builder(snapshot).request(Request::default());
+            let fresh = matches!(snapshot.start(), Start::Entry);
+            let builder = if fresh {
+                builder.arg("server")
+            } else {
+                builder
+            };
+            builder.build().expect("room")
+        };
+        if warm {
+            let _ = build().run_warming();
+        }
+        let finished = build().run();
+        assert!(
+            finished.report.usage.private_bytes > 1 << 20,
+            "it wrote everywhere"
+        );
+        let slot = snapshot.take_slot().expect("the slot it had");
+        for span in snapshot.spans() {
+            let start = u64::from(span.start);
+            let mut bytes = vec![0; span.len];
+            slot.region
+                .copy_in(span.start, &mut bytes)
+                .expect("readable");
+            let (wanted, len) = snapshot.content(start, start + span.len as u64);
+            assert_eq!(len, span.len as u64);
+            let same = match wanted {
+                Some(wanted) => bytes == wanted,
+                None => bytes.iter().all(|byte| *byte == 0),
+            };
+            assert!(same, "the span at {start:x}");
         }
     }
 }

@@ -128,7 +128,7 @@ fn entropy_number_and_time_differ_in_every_clone() {
     let snapshot = frozen();
     let mut seen = HashSet::new();
     let mut last = 0;
-    for _ in 0..200 {
+    for _ in 0..1_000 {
         let request = Shown::of(&serve(&snapshot)).request;
         let number = u64::from_le_bytes(request[8..16].try_into().unwrap());
         assert!(number > last);

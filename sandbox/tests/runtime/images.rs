@@ -172,3 +172,25 @@ fn image_file_may_change_vanish_or_shrink_under_running_guests() {
         assert!(shown[9] == content());
     }
 }
+
+#[test]
+fn opening_windows_for_ever_ends_in_copies() {
+    // Each window changes the mappings of the process, which all its threads wait for (review F10).
+    let snapshot = image();
+    let open = Script::new()
+        .path(AREA, "/raw.bin")
+        .call(libc::SYS_open, [AREA, 0])
+        .call(libc::SYS_mmap, [0, 4096, 1, 1, 3, 0]);
+    let window = open.play(&snapshot).results[2].cast_unsigned();
+    let mut script = open.call(libc::SYS_munmap, [window, 4096]);
+    for _ in 0..4_200 {
+        script = script
+            .call(libc::SYS_mmap, [0, 4096, 1, 1, 3, 0])
+            .call(libc::SYS_munmap, [window, 4096]);
+    }
+    let played = script.play(&snapshot);
+    let places: Vec<i64> = played.results[4..].iter().step_by(2).copied().collect();
+    let windows = places.iter().filter(|at| **at == window.cast_signed());
+    assert_eq!(windows.count(), 4_095);
+    assert!(places.iter().all(|at| *at > 0), "the others are copies");
+}
