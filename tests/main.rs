@@ -1,7 +1,7 @@
 //! End-to-end tests through the `zapp` binary, one module for each subject.
 //!
-//! They need no network once the guest programs, PHP's sources and the WordPress fixture are in the cache. Those that need root, `/dev/fuse` or a program that is not installed print that they were
-//! skipped. `ZAPP_TEST_FULL=1` runs them on whole trees, and races for a minute, where a sample is taken otherwise.
+//! They need no network once the guest programs, PHP's sources and the WordPress fixture are in the cache. Those that need
+//! root, `/dev/fuse` or a program that is not installed print that they were skipped. `ZAPP_TEST_FULL=1` runs them on whole trees, and races for a minute, where a sample is taken otherwise.
 
 mod client;
 mod php;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::serve::{Reply, Server};
-use crate::serve_php::packed_with_php;
+use crate::serve_php::pack_with_php;
 use crate::support::Scratch;
 
 const SITE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/sites/bootstrap");
@@ -20,7 +20,7 @@ fn server(load: &str, show: &str) -> Server {
     fs::write(site.join("other.php"), "<?php echo 'other';").unwrap();
     fs::copy(Path::new(SITE).join("zapp.toml"), site.join("zapp.toml")).unwrap();
     let image = scratch.path("bootstrap.zapp");
-    packed_with_php(&scratch, &site, &image);
+    pack_with_php(&site, &image);
     Server::start(&image, &["--server-timing", "-n", "4"])
 }
 

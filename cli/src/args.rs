@@ -57,7 +57,7 @@ pub(crate) enum Command {
     #[command(after_help = EXIT_CODES)]
     Demo(cmd::demo::Args),
     #[command(after_help = EXIT_CODES)]
-    Serve(cmd::serve::Args),
+    Serve(Box<cmd::serve::Args>),
     /// Answers the requests of one image for `serve`.
     #[command(name = crate::serve::worker::COMMAND, hide = true)]
     Worker,
