@@ -14,6 +14,7 @@ mod extract;
 mod guest;
 mod mount;
 mod pack;
+mod pack_php;
 mod pages;
 mod php_cli;
 mod phpt;

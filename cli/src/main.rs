@@ -8,6 +8,7 @@
 
 mod args;
 mod cmd;
+mod interpreter;
 mod interrupt;
 mod name;
 mod output;

@@ -1,21 +1,18 @@
 //! `zapp demo`: from a fresh clone to a running site: builds what is missing, packs a fixture with PHP, serves it.
 
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use imagefs::scan::{ScanOptions, scan};
-use imagefs::tree::{Meta, Node, Source, Tree};
 use imagefs::writer::{PackOptions, pack};
 use toolchain::guest::Guest;
 
 use super::serve;
-use crate::serve::manifest::PROGRAM_PATH;
+use crate::interpreter;
 use crate::status::Status;
 
 /// Builds what is missing, packs the demo site with PHP, and serves it
@@ -104,7 +101,7 @@ fn last_line(command: &mut Command) -> anyhow::Result<PathBuf> {
 fn image(name: &str, site: &Path, php: &Path, stop: &AtomicBool) -> anyhow::Result<PathBuf> {
     say("packing the site");
     let mut scanned = scan(site, &ScanOptions::default())?;
-    add_program(&mut scanned.tree, php).with_context(|| php.display().to_string())?;
+    interpreter::add(&mut scanned.tree, php)?;
     let dir = toolchain::guest::cache_folder().join("demo");
     std::fs::create_dir_all(&dir).with_context(|| dir.display().to_string())?;
     let image = dir.join(format!("{name}.zapp"));
@@ -119,42 +116,4 @@ fn image(name: &str, site: &Path, php: &Path, stop: &AtomicBool) -> anyhow::Resu
         report.files, report.total_size, report.image_len
     ));
     Ok(image)
-}
-
-/// Puts PHP where the manifest expects it.
-fn add_program(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
-    let (dir, name) = PROGRAM_PATH
-        .trim_start_matches('/')
-        .split_once('/')
-        .expect("a file in a directory");
-    let dir = match tree.child(0, dir.as_bytes()) {
-        Some(dir) => dir,
-        None => {
-            let node = Node::Dir {
-                meta: Meta::default(),
-                entries: Default::default(),
-                parent: 0,
-                depth: 0,
-            };
-            tree.add(0, dir.as_bytes(), node)?
-        }
-    };
-    tree.unlink(dir, name.as_bytes());
-    let file = std::fs::File::open(php)?;
-    let size = file.metadata()?.size();
-    let source = Source::Stored {
-        file: Arc::new(file),
-        offset: 0,
-        data: None,
-    };
-    tree.add(
-        dir,
-        name.as_bytes(),
-        Node::File {
-            meta: Meta::default(),
-            size,
-            source,
-        },
-    )?;
-    Ok(())
 }

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
@@ -16,12 +16,13 @@ use imagefs::writer::{self, PackOptions, PackReport, Phase, Planned, Progress};
 use imagefs::{Class, Error, sqlite, tar};
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
+use toolchain::guest::Guest;
 
 use super::{progress, shown};
-use crate::interrupt;
 use crate::name::{self, hex};
 use crate::output::Output;
 use crate::status::Status;
+use crate::{interpreter, interrupt};
 
 /// Packs a directory or a tar archive into an image
 ///
@@ -76,6 +77,9 @@ pub(crate) struct Args {
     /// What to do with SQLite databases
     #[arg(long, value_enum, default_value_t = Sqlite::Prepare)]
     sqlite: Sqlite,
+    /// Put PHP into the image: auto does when the site has an index.php and no program, and builds PHP when it must
+    #[arg(long, value_enum, default_value_t = Php::Auto, value_name = "WHEN")]
+    php: Php,
     /// List what would be stored, and how; write nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -95,6 +99,13 @@ enum Sqlite {
     Raw,
     /// As prepare, but a journal with content is an error
     Refuse,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Php {
+    Auto,
+    Always,
+    Never,
 }
 
 fn class_rule(text: &str) -> Result<(String, Class), String> {
@@ -152,7 +163,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     if mtime == MtimePolicy::Fixed(0) {
         eprintln!("zapp: warning: PHP's opcache does not cache files whose modification time is 0");
     }
-    let tree = read(args, mtime, &output, &stop)?;
+    let mut tree = read(args, mtime, &output, &stop)?;
+    let needs_php = match args.php {
+        Php::Auto => interpreter::is_missing(&tree, args.source.as_deref())?,
+        Php::Always => true,
+        Php::Never => false,
+    };
+    if needs_php {
+        add_php(&mut tree, args.dry_run, &stop)?;
+    }
     let options = PackOptions {
         level: args.level,
         classes: args.classes.clone(),
@@ -184,6 +203,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         summary(&output, &report);
     }
     Ok(Status::Done)
+}
+
+/// Puts PHP into the image; who only asks what would be packed waits for no build.
+fn add_php(tree: &mut Tree, dry_run: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
+    toolchain::process::stop_on(stop);
+    let php = match dry_run {
+        true => Guest::Php.path(),
+        false => Guest::Php.build().map(Some),
+    };
+    match php.context("the site needs PHP (--php never packs it without)")? {
+        Some(php) => interpreter::add(tree, &php)?,
+        None => say_note(&"PHP has not been built yet and is not listed"),
+    }
+    say_note(&"PHP is put into the image; --php never leaves it out");
+    Ok(())
 }
 
 fn mode(choice: Sqlite) -> sqlite::Mode {

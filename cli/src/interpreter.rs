@@ -1,0 +1,90 @@
+//! The interpreter in an image: whether a site needs one, and where it is put.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use imagefs::tree::{Meta, Node, NodeId, Source, Tree};
+
+use crate::serve::manifest::{MANIFEST_PATH, Manifest, PROGRAM_PATH};
+
+/// Whether a site has PHP to run and no program that would: neither one that its manifest names nor one where
+/// [`add`] puts it. `source` is the directory it was scanned from; an archive's manifest is not looked at.
+pub(crate) fn is_missing(tree: &Tree, source: Option<&Path>) -> anyhow::Result<bool> {
+    if find(tree, PROGRAM_PATH).is_some() {
+        return Ok(false);
+    }
+    let manifest = match (source, find(tree, MANIFEST_PATH)) {
+        (Some(source), Some(_)) => {
+            let path = source.join(MANIFEST_PATH);
+            let text =
+                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            Some(Manifest::parse(&text)?)
+        }
+        _ => None,
+    };
+    let Some(manifest) = manifest else {
+        return Ok(find(tree, "index.php").is_some());
+    };
+    let below_root = |path: &str| find(tree, &format!("{}/{path}", manifest.site.root)).is_some();
+    let scripts = manifest
+        .site
+        .index
+        .iter()
+        .chain(&manifest.site.front_controller);
+    Ok(manifest.program.entry.is_none()
+        && scripts
+            .into_iter()
+            .any(|script| script.ends_with(".php") && below_root(script)))
+}
+
+/// Puts PHP where the manifest expects it, without copying it; PHP that is there makes way.
+pub(crate) fn add(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
+    let (dir, name) = PROGRAM_PATH
+        .trim_start_matches('/')
+        .split_once('/')
+        .expect("a file in a directory");
+    let dir = match tree.child(0, dir.as_bytes()) {
+        Some(dir) => dir,
+        None => {
+            let node = Node::Dir {
+                meta: Meta::default(),
+                entries: Default::default(),
+                parent: 0,
+                depth: 0,
+            };
+            tree.add(0, dir.as_bytes(), node)?
+        }
+    };
+    tree.unlink(dir, name.as_bytes());
+    let open = || {
+        let file = std::fs::File::open(php)?;
+        let size = file.metadata()?.size();
+        Ok::<_, std::io::Error>((file, size))
+    };
+    let (file, size) = open().with_context(|| php.display().to_string())?;
+    let source = Source::Stored {
+        file: Arc::new(file),
+        offset: 0,
+        data: None,
+    };
+    tree.add(
+        dir,
+        name.as_bytes(),
+        Node::File {
+            meta: Meta::default(),
+            size,
+            source,
+        },
+    )?;
+    Ok(())
+}
+
+/// The node of a path; `.`, empty components and symlinks are not looked through.
+fn find(tree: &Tree, path: &str) -> Option<NodeId> {
+    let components = path.split('/').filter(|component| !component.is_empty());
+    components
+        .into_iter()
+        .try_fold(0, |dir, component| tree.child(dir, component.as_bytes()))
+}
