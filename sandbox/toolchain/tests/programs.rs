@@ -41,6 +41,11 @@ fn control_flow_is_followed() {
 }
 
 #[test]
+fn flags_survive_a_switch() {
+    check("flags", 0);
+}
+
+#[test]
 fn values_are_exact() {
     check("values", 0);
 }
