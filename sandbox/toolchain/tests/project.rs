@@ -183,7 +183,7 @@ fn hash(parts: &[&str]) -> String {
         .collect()
 }
 
-/// Whose memcpy, memmove and memset a native program has.
+/// Whose memcpy, memmove, memset and memchr a native program has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Memory {
     /// musl's own, which use `rep movsq`.
@@ -229,7 +229,7 @@ fn native_compiler(memory: Memory) -> PathBuf {
         run(compile
             .args(MEMORY.map(|(name, _)| name))
             .current_dir(entry))?;
-        let objects = ["memcpy.o", "memmove.o", "memset.o"];
+        let objects = ["memchr.o", "memcpy.o", "memmove.o", "memset.o"];
         let mut join = Command::new("ld");
         join.args(["-r", "-o", "memory.o"]).args(objects);
         run(join.current_dir(entry))
@@ -238,7 +238,8 @@ fn native_compiler(memory: Memory) -> PathBuf {
 }
 
 /// The guest libc's memory routines.
-const MEMORY: [(&str, &str); 3] = [
+const MEMORY: [(&str, &str); 4] = [
+    ("memchr.c", include_str!("../../guests/libc/memchr.c")),
     ("memcpy.c", include_str!("../../guests/libc/memcpy.c")),
     ("memmove.c", include_str!("../../guests/libc/memmove.c")),
     ("memset.c", include_str!("../../guests/libc/memset.c")),
