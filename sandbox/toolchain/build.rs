@@ -1,7 +1,7 @@
 //! Hashes what decides the code of a guest, so that libraries made by another rewriter are built again.
 //!
-//! The hash goes into the cache key of every guest. It covers the rewriter and the driver, without comments and unit
-//! tests: a better wording rebuilds nothing.
+//! The hash goes into the cache key of every guest. It covers the rewriter, the driver and the linker script, without
+//! comments and unit tests: a better wording rebuilds nothing.
 
 use std::path::{Path, PathBuf};
 
@@ -18,10 +18,14 @@ const LEFT_OUT: [&str; 7] = [
     "rewrite/tests.rs",
 ];
 
+/// Where a guest's parts lie.
+const LAYOUT: &str = "../guests/libc/guest.ld";
+
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=src");
-    let mut files = Vec::new();
+    println!("cargo::rerun-if-changed={LAYOUT}");
+    let mut files = vec![PathBuf::from(LAYOUT)];
     collect(Path::new("src"), &mut files);
     files.sort();
     let mut hash = Sha256::new();
