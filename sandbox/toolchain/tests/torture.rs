@@ -104,7 +104,9 @@ fn stated_options(text: &str) -> Vec<&str> {
     // A pattern for another processor ends in `*-*-*`, too.
     let ours =
         |word: &str| word == "*-*-*" || word.starts_with("x86_64") || word.starts_with("i?86");
-    let here = |line: &str| !line.contains("target") || line.split_whitespace().any(ours);
+    let here = |line: &str| {
+        !line.contains("target") || line.split_whitespace().any(ours) && !line.contains("ia32")
+    };
     text.lines()
         .filter(asks)
         .filter(|line| here(line))
