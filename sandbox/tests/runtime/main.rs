@@ -2,6 +2,7 @@
 
 mod broken;
 mod clones;
+mod documents;
 mod endings;
 mod files;
 mod images;
