@@ -60,6 +60,10 @@ impl BlockStore {
     }
 }
 
+/// Largest block that is kept although it was read as a whole: a small file is read again more often than a large one,
+/// and decoding it costs several times what opening it does.
+const KEPT_WHOLE_MAX: usize = 32 << 10;
+
 thread_local! {
     /// A decompression context for each thread; about 160 KiB.
     static DCTX: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
@@ -253,7 +257,7 @@ pub(super) fn read_at(
     Ok(len)
 }
 
-/// Reads across blocks of equal plain size. Whole blocks are decoded in place, parts through the cache.
+/// Reads across blocks of equal plain size. Large whole blocks are decoded in place, parts and small ones through the cache.
 fn read_blocks(
     image: &Image,
     content: &Content,
@@ -270,7 +274,7 @@ fn read_blocks(
         let ulen = block.ulen.get() as usize;
         let n = (ulen - at).min(buf.len());
         let (out, rest) = buf.split_at_mut(n);
-        if n == ulen && block.codec.get() != CODEC_RAW {
+        if n == ulen && ulen > KEPT_WHOLE_MAX && block.codec.get() != CODEC_RAW {
             image.decode(index, out)?;
         } else {
             image.copy_plain(index, at, out)?;
