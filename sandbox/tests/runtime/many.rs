@@ -1,6 +1,7 @@
 //! Many instances, one after the other and at once; bad ones beside good ones; kicks at any moment.
 //!
-//! `ZAPP_TEST_INSTANCES` sets how many run in a row (10,000 by default).
+//! `ZAPP_TEST_INSTANCES` sets how many run in a row (10,000 by default), `ZAPP_TEST_KILLS` how many are
+//! killed (1,200 by default).
 
 use crate::support::{AREA, Script, sandbox, snapshot};
 use sandbox::{Instance, LimitKind, Limits, Mounts, Outcome, Request};
@@ -193,13 +194,16 @@ fn kicks_at_any_moment_lose_nothing_and_hit_nobody_else() {
     // Guests that spin, call, and copy are cancelled after random times, from none to some hundred
     // microseconds: in guest code, in the border code, in trap handlers, before and after.
     let snapshot = snapshot("faults", &small(), &Mounts::new());
+    let rounds = std::env::var("ZAPP_TEST_KILLS").map_or(300, |n| {
+        n.parse::<u64>().expect("ZAPP_TEST_KILLS is a number") / 4
+    });
     let kills = AtomicU64::new(0);
     std::thread::scope(|scope| {
         for thread in 0..4_u64 {
             let (snapshot, kills) = (&snapshot, &kills);
             scope.spawn(move || {
                 let mut seed = thread + 1;
-                for round in 0..300_u64 {
+                for round in 0..rounds {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                     let kind = ["s", "k", "m"][usize::try_from(round % 3).unwrap()];
                     let instance = Instance::builder(snapshot)
@@ -228,7 +232,7 @@ fn kicks_at_any_moment_lose_nothing_and_hit_nobody_else() {
             });
         }
     });
-    assert_eq!(kills.load(Ordering::Relaxed), 1_200);
+    assert_eq!(kills.load(Ordering::Relaxed), 4 * rounds);
 }
 
 #[test]
