@@ -6,7 +6,7 @@
 //!
 //! A sample runs in every `cargo test`; `ZAPP_TEST_FULL=1` runs all of [`FOLDERS`] and leaves the outcome of each test in
 //! `target/tmp/phpt.txt`. `ZAPP_PHPT=TEXT,TEXT...` runs the tests with one of the texts in their path, and shows
-//! what failed.
+//! what failed. `ZAPP_PHPT_OPCACHE=1` turns opcache on for all of them, as it is for sites.
 
 mod case;
 mod expect;
@@ -203,6 +203,7 @@ fn runners(native: Native, guest: Guest, root: &Path, program: PathBuf) -> (Runn
         php,
         root: root.to_owned(),
         program: program.to_string_lossy().into_owned(),
+        opcache: std::env::var_os("ZAPP_PHPT_OPCACHE").is_some_and(|v| v == "1"),
         extensions: extensions.clone(),
         skips: Mutex::default(),
     };

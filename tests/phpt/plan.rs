@@ -87,6 +87,8 @@ pub(super) struct Place<'a> {
     pub(super) root: &'a Path,
     /// The program.
     pub(super) php: &'a str,
+    /// opcache is on where a test does not say otherwise.
+    pub(super) opcache: bool,
 }
 
 /// The script that says whether a test can be run.
@@ -199,6 +201,9 @@ fn settings(case: &Case, place: Place<'_>) -> Vec<String> {
         .iter()
         .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let mut all: Vec<(String, String)> = Vec::new();
+    if place.opcache {
+        all.push(("opcache.enable_cli".to_owned(), "1".to_owned()));
+    }
     for (name, value) in common.chain(own) {
         match all.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,

@@ -52,6 +52,7 @@ pub(super) struct Runner {
     pub(super) php: Php,
     pub(super) root: PathBuf,
     pub(super) program: String,
+    pub(super) opcache: bool,
     pub(super) extensions: Vec<String>,
     /// What scripts of SKIPIF have answered, as `run-tests.php` keeps it.
     pub(super) skips: Mutex<HashMap<SkipKey, Vec<u8>>>,
@@ -69,6 +70,7 @@ impl Runner {
         Place {
             root: &self.root,
             php: &self.program,
+            opcache: self.opcache,
         }
     }
 
