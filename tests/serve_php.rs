@@ -21,12 +21,17 @@ pub(crate) fn image() -> &'static Path {
             env!("CARGO_MANIFEST_DIR"),
             "/../tests/sites/requests"
         ));
-        let site = scratch.dir("site");
-        copy(source, &site);
-        pack_with_php(&site, &image);
+        packed_with_php(&scratch, source, &image);
         (scratch, image)
     });
     image
+}
+
+/// Packs a copy of a site together with PHP.
+pub(crate) fn packed_with_php(scratch: &Scratch, source: &Path, image: &Path) {
+    let site = scratch.dir("with-php");
+    copy(source, &site);
+    pack_with_php(&site, image);
 }
 
 /// Packs a site together with PHP, which is put into it.
