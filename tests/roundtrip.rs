@@ -21,6 +21,8 @@ fn pack(source: &Path, image: &Path) {
         "--sqlite",
         "raw",
         "--skip-special",
+        "--php",
+        "never",
         source,
         "-o",
         image

@@ -214,7 +214,7 @@ pub(crate) fn packed(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
     let image = scratch.path("site.zapp");
     let frames = "*.css=zframe";
     zapp(args![
-        "pack", "--force", "--class", frames, dir, "-o", image
+        "pack", "--force", "--php", "never", "--class", frames, dir, "-o", image
     ])
     .ok();
     image

@@ -292,10 +292,10 @@ impl Shared {
             };
         }
         let waiting = waiting.expect("there is at least the request that freezes");
-        ensure!(
-            !waiting.has_answered(),
-            "the site did not call zapp_freeze() where it may, and answered"
-        );
+        if waiting.has_answered() {
+            let said = describe(&waiting.finish());
+            bail!("the site did not call zapp_freeze() where it may, and answered: {said}");
+        }
         let snapshot = waiting.freeze(true)?;
         drop(waiting.finish());
         Ok(snapshot)
