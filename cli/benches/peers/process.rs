@@ -1,4 +1,6 @@
-//! CPU time and memory of a process and everything that descends from it, as `/proc` tells (proc_pid_stat(5)).
+//! CPU time and memory of a process and everything that descends from it, as `/proc` tells: nanoseconds for threads that
+//! live (`/proc/PID/task/TID/schedstat`, the kernel's `sched-stats.rst`), clock ticks for children that have ended
+//! (proc_pid_stat(5)).
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,19 +10,30 @@ const TICKS: f64 = 100.0;
 
 struct Stat {
     parent: u32,
-    ticks: u64,
+    /// Of children that have ended and were waited for.
+    ended_ticks: u64,
 }
 
 fn stat(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let fields: Vec<&str> = text.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    // After the name: state, ppid, …; utime and stime are 12th and 13th, those of waited-for children follow.
-    let ticks = (11..15).map(number).sum::<Option<u64>>()?;
+    // After the name: state, ppid, …; cutime and cstime are 14th and 15th.
+    let ended_ticks = (13..15).map(number).sum::<Option<u64>>()?;
     Some(Stat {
         parent: u32::try_from(number(1)?).ok()?,
-        ticks,
+        ended_ticks,
     })
+}
+
+/// Nanoseconds that the threads of a process have run.
+fn running(pid: u32) -> Option<u64> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?.flatten();
+    let ran = |thread: fs::DirEntry| {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    };
+    Some(threads.filter_map(ran).sum())
 }
 
 /// A process and its descendants.
@@ -48,12 +61,14 @@ pub(crate) fn family(root: u32) -> Vec<u32> {
 
 /// Seconds of CPU time of a family so far, its dead and waited-for members included.
 pub(crate) fn cpu_seconds(root: u32) -> f64 {
-    let ticks: u64 = family(root)
-        .into_iter()
-        .filter_map(stat)
-        .map(|stat| stat.ticks)
+    let family = family(root);
+    let ended: u64 = family
+        .iter()
+        .filter_map(|pid| stat(*pid))
+        .map(|stat| stat.ended_ticks)
         .sum();
-    ticks as f64 / TICKS
+    let ran: u64 = family.iter().filter_map(|pid| running(*pid)).sum();
+    ran as f64 / 1e9 + ended as f64 / TICKS
 }
 
 /// Proportional memory of a family in MiB.
