@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{
-    Mount, Scratch, ZAPP, args, command, have, is_root, no_fuse, noise, odd_tree, run, skip, text,
-    wait_for, zapp,
+    Mount, Scratch, ZAPP, args, command, have, is_root, no_fuse, noise, odd_tree, program_for_all,
+    run, skip, text, wait_for, zapp,
 };
 
 fn image(scratch: &Scratch, name: &str) -> PathBuf {
@@ -323,9 +323,7 @@ fn others_than_root_mount_with_the_helper_and_hear_when_it_is_missing() {
         skip!("changing the user needs root, mounting /dev/fuse");
     }
     let scratch = Scratch::new();
-    scratch.open_to_all();
-    let program = scratch.path("zapp");
-    fs::copy(ZAPP, &program).unwrap();
+    let program = program_for_all(&scratch);
     let image = image(&scratch, "image, with = odd\\name.zapp");
     let point = scratch.dir("mount");
     std::os::unix::fs::chown(&point, Some(65534), Some(65534)).unwrap();

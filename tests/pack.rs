@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::extract::SmallDisk;
 use crate::support::{
-    Scratch, args, command, is_root, noise, odd_tree, run, skip, text, wait_for, zapp,
+    Scratch, args, command, is_root, noise, odd_tree, program_for_all, run, skip, text, wait_for,
+    zapp,
 };
 
 /// Names in a directory.
@@ -130,9 +131,7 @@ fn another_user_gives_the_same_bytes() {
 /// Runs a copy of the program that everybody can reach as the user nobody.
 fn as_nobody(args: &[std::ffi::OsString]) -> crate::support::Run {
     let scratch = Scratch::new();
-    scratch.open_to_all();
-    let program = scratch.path("zapp");
-    fs::copy(crate::support::ZAPP, &program).unwrap();
+    let program = program_for_all(&scratch);
     let output = Command::new(program)
         .args(args)
         .current_dir("/")

@@ -122,6 +122,16 @@ pub(crate) fn zapp<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Run {
     command(args).output().expect("the program starts").into()
 }
 
+/// A copy of the program under test that every user can reach. Written by another process: a child that some other test
+/// starts meanwhile would inherit our open file, and a file that somebody may write cannot be run.
+pub(crate) fn program_for_all(scratch: &Scratch) -> PathBuf {
+    scratch.open_to_all();
+    let program = scratch.path("zapp");
+    let copied = Command::new("cp").arg(ZAPP).arg(&program).status();
+    assert!(copied.expect("cp").success());
+    program
+}
+
 /// A command line given as words of different kinds.
 #[macro_export]
 macro_rules! args {
