@@ -272,7 +272,16 @@ fn hostile_requests_among_others_leave_no_growth() {
         "--cpu 500ms --timeout 10s --header-timeout 5s --body-timeout 5s --write-timeout 5s";
     let mut options: Vec<&str> = limits.split(' ').collect();
     options.extend([
-        "-n", "4", "--queue", "64", "--host", &blog, "--host", &requests,
+        "-n",
+        "4",
+        "--queue",
+        "64",
+        "--host",
+        &blog,
+        "--host",
+        &requests,
+        // Another test may pack the demo again, and the new file would be tried in a worker of its own.
+        "--no-watch",
     ]);
     let server = Server::start(php::blog(), &options);
     let soak = Soak {
