@@ -645,6 +645,10 @@ async fn error_page(done: &mut Done, request_id: &str) {
             return;
         }
     }
+    // What the program itself said of a client's mistake, and said without a word, is what its author meant.
+    if done.cost.is_some() && status.is_client_error() {
+        return;
+    }
     let reason = status.canonical_reason().unwrap_or("Error");
     let code = status.as_u16();
     let page = format!(
