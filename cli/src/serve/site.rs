@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use imagefs::{Image, Kind};
 
+use super::application::Application;
 use super::cgi;
 use super::files::Files;
 use super::gate::Gate;
@@ -157,13 +158,8 @@ impl Site {
             name: front.clone().into_bytes(),
             path_info: None,
         };
-        let root = site.root.trim_matches('/');
-        let wordpress = format!("{root}/wp-includes/version.php");
-        let kind = match self
-            .image
-            .lookup(wordpress.trim_start_matches('/').as_bytes())
-        {
-            Some(_) => BootstrapKind::WordPress,
+        let kind = match self.manifest.application {
+            Some(Application::WordPress) => BootstrapKind::WordPress,
             None => BootstrapKind::Call,
         };
         Ok(Some(Bootstrap {
