@@ -10,6 +10,7 @@ use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use std::collections::HashSet;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex};
 use verifier::elf::{Access, Segment};
 use verifier::{Policy, ProgramError};
@@ -92,8 +93,10 @@ impl Program {
         let entries = [parsed.entry()];
         let key = verifier::verdict_key(sealed.bytes(), text.address, &policy, &entries);
         if !verdicts.contains(&key) {
-            let verdict = verifier::verify(sealed.bytes(), text.address, &policy, &entries)
-                .map_err(ProgramError::from)?;
+            let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+            let verdict =
+                verifier::verify_on(threads, sealed.bytes(), text.address, &policy, &entries)
+                    .map_err(ProgramError::from)?;
             verdicts.insert(verdict.key());
         }
         let mut pieces = Vec::new();

@@ -35,15 +35,18 @@ pub mod policy;
 mod rejection;
 mod rules;
 mod starts;
+mod walk;
 
-use iced_x86::{Decoder, DecoderOptions, Instruction};
+use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::thread::Builder;
 
-use allow::BRANCH;
 pub use elf::{ElfError, Program, ProgramError, verify_program};
 pub use policy::{Bundle, Features, Policy};
 use policy::{SLOT_END, TEXT_MAX, ZONE};
 pub use rejection::{Rejection, Rule};
 use starts::Starts;
+use walk::{Walk, refuse};
 
 /// Proof that a text is confined, made only by [`verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,6 +117,21 @@ pub fn verify(
     policy: &Policy,
     entries: &[u32],
 ) -> Result<Verdict, Rejection> {
+    verify_on(NonZeroUsize::MIN, text, base, policy, entries)
+}
+
+/// Does what [`verify`] does, with the same result, on up to `threads` threads.
+///
+/// # Errors
+///
+/// Those of [`verify`].
+pub fn verify_on(
+    threads: NonZeroUsize,
+    text: &[u8],
+    base: u32,
+    policy: &Policy,
+    entries: &[u32],
+) -> Result<Verdict, Rejection> {
     let bundle = policy.bundle().size();
     let end = whole_bundles(text, base, bundle)?;
     for &entry in entries {
@@ -127,8 +145,34 @@ pub fn verify(
         }
     }
     let walk = Walk { text, base, policy };
-    let mut starts = Starts::new(text.len());
-    let instructions = walk.instructions(&mut starts)?;
+    let read = |part: Range<usize>| {
+        let mut starts = Starts::new(text.len());
+        let instructions = walk.instructions(part, &mut starts)?;
+        Ok::<_, Rejection>((starts, instructions))
+    };
+    let mut parts = parts(text.len(), threads);
+    let first = parts.next().expect("a text is not empty");
+    let (starts, instructions) = std::thread::scope(|scope| {
+        let others: Vec<_> = parts
+            .map(|part| {
+                let again = part.clone();
+                let spawned = Builder::new().spawn_scoped(scope, move || read(part));
+                (again, spawned)
+            })
+            .collect();
+        // In the order of the text, so that the refusal is the one that a single thread would have met.
+        let (mut starts, mut instructions) = read(first)?;
+        for (part, spawned) in others {
+            let (met, count) = match spawned {
+                Ok(thread) => thread.join().expect("reading a text does not panic")?,
+                // No thread to be had: it takes longer.
+                Err(_) => read(part)?,
+            };
+            starts.join(&met);
+            instructions += count;
+        }
+        Ok::<_, Rejection>((starts, instructions))
+    })?;
     walk.branch_targets(&starts)?;
     Ok(Verdict {
         text: blake3::hash(text).into(),
@@ -138,6 +182,29 @@ pub fn verify(
         entries: entries.to_vec(),
         instructions,
     })
+}
+
+/// Cuts a text of `len` bytes into parts for `threads` threads, at bundle starts of every policy.
+fn parts(len: usize, threads: NonZeroUsize) -> impl Iterator<Item = Range<usize>> {
+    /// Below this a thread costs more than it saves.
+    const PART_MIN: usize = 1 << 19;
+    let part = len
+        .div_ceil(threads.get())
+        .max(PART_MIN)
+        .next_multiple_of(64);
+    (0..len)
+        .step_by(part)
+        .map(move |start| start..len.min(start + part))
+}
+
+/// Whether slot offset `address` follows a call of `text`, which [`verify`] has accepted for `base` and `policy`: the
+/// addresses that a return stack of such a guest can hold.
+#[must_use]
+pub fn follows_call(text: &[u8], base: u32, policy: &Policy, address: u32) -> bool {
+    let position = address
+        .checked_sub(base)
+        .and_then(|position| usize::try_from(position).ok());
+    position.is_some_and(|position| Walk { text, base, policy }.follows_call(position))
 }
 
 /// *Text is whole bundles, inside the slot and at most 256 MiB.* Returns the slot offset of its end.
@@ -157,140 +224,10 @@ fn whole_bundles(text: &[u8], base: u32, bundle: u32) -> Result<u64, Rejection> 
     Err(refuse(Rule::Text, base.into(), &[], wrong.to_owned()))
 }
 
-/// A text under verification.
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    text: &'a [u8],
-    base: u32,
-    policy: &'a Policy,
-}
-
-impl<'a> Walk<'a> {
-    /// Consumes one whole macro, one no-operation or one ordinary instruction at a time until
-    /// exactly the end, marking where each starts. What lies inside a macro is never marked.
-    fn instructions(self, starts: &mut Starts) -> Result<u64, Rejection> {
-        let bundle = self.policy.bundle().size() as usize;
-        let mut decoder = self.decoder(0);
-        let mut instruction = Instruction::default();
-        let mut position = 0;
-        let mut count = 0;
-        while position < self.text.len() {
-            let rest = &self.text[position..];
-            let room = bundle - position % bundle;
-            // A macro that does not fit its bundle is no macro: its parts stand for themselves.
-            let found = macros::at(&rest[..room.min(rest.len())], self.policy);
-            let len = if let Some(found) = found {
-                if found.call && found.len == rest.len() {
-                    return Err(self.reject(Rule::LastCall, position));
-                }
-                found.len
-            } else if let Some(len) = macros::nop(rest) {
-                len
-            } else {
-                if decoder.position() != position {
-                    self.seek(&mut decoder, position);
-                }
-                decoder.decode_out(&mut instruction);
-                self.ordinary(&instruction, position, starts)?
-            };
-            if len > room {
-                return Err(self.reject(Rule::Bundle, position));
-            }
-            starts.mark(position);
-            position += len;
-            count += 1;
-        }
-        Ok(count)
-    }
-
-    /// Checks the ordinary instruction at `position` and returns its length.
-    fn ordinary(
-        self,
-        instruction: &Instruction,
-        position: usize,
-        starts: &mut Starts,
-    ) -> Result<usize, Rejection> {
-        if instruction.is_invalid() {
-            return Err(self.reject(Rule::Decode, position));
-        }
-        let len = instruction.len();
-        let rest = &self.text[position..];
-        let facts = rules::ordinary(instruction, &rest[..len], self.policy)
-            .map_err(|rule| self.reject(rule, position))?;
-        if facts & BRANCH != 0 {
-            let target = self
-                .offset(instruction.near_branch64())
-                .ok_or_else(|| self.reject(Rule::BranchTarget, position))?;
-            starts.expect(target);
-            if instruction.is_call_near() && len == rest.len() {
-                return Err(self.reject(Rule::LastCall, position));
-            }
-        }
-        Ok(len)
-    }
-
-    /// *Direct branches go to starts of verified instructions.* Only when all starts are known can
-    /// the targets be compared with them; the branch to blame is then searched for.
-    fn branch_targets(self, starts: &Starts) -> Result<(), Rejection> {
-        let Some(missed) = starts.first_missed() else {
-            return Ok(());
-        };
-        let branch = (0..self.text.len()).find(|&position| {
-            if !starts.is_marked(position) {
-                return false;
-            }
-            let instruction = self.decoder(position).decode();
-            allow::facts(instruction.code()) & BRANCH != 0
-                && self.offset(instruction.near_branch64()) == Some(missed)
-        });
-        Err(self.reject(Rule::BranchTarget, branch.unwrap_or(missed)))
-    }
-
-    /// The index into the text of a slot offset, if it is inside.
-    fn offset(self, address: u64) -> Option<usize> {
-        let offset = usize::try_from(address.checked_sub(self.base.into())?).ok()?;
-        (offset < self.text.len()).then_some(offset)
-    }
-
-    /// The slot offset of an index into the text.
-    fn address(self, position: usize) -> u64 {
-        u64::from(self.base) + position as u64
-    }
-
-    fn decoder(self, position: usize) -> Decoder<'a> {
-        let mut decoder = Decoder::with_ip(64, self.text, 0, DecoderOptions::NONE);
-        self.seek(&mut decoder, position);
-        decoder
-    }
-
-    fn seek(self, decoder: &mut Decoder<'_>, position: usize) {
-        decoder
-            .set_position(position)
-            .expect("the position is inside the text");
-        decoder.set_ip(self.address(position));
-    }
-
-    #[cold]
-    fn reject(self, rule: Rule, position: usize) -> Rejection {
-        let instruction = self.decoder(position).decode();
-        let rest = &self.text[position..];
-        let (len, text) = rejection::describe(&instruction, rest, self.policy);
-        refuse(rule, self.address(position), &rest[..len], text)
-    }
-}
-
-fn refuse(rule: Rule, address: u64, bytes: &[u8], text: String) -> Rejection {
-    Rejection {
-        rule,
-        address,
-        bytes: bytes.to_vec(),
-        text,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Policy, Rejection, Rule, Verdict, verify};
+    use super::{Policy, Rejection, Rule, Verdict, follows_call, parts, verify, verify_on};
+    use std::num::NonZeroUsize;
 
     const BASE: u32 = 0x2_0000;
 
@@ -330,6 +267,82 @@ mod tests {
             (Rule::BranchTarget, 0x2_0008)
         );
         one_bundle(&[&code[..9], &[0xF6]].concat()).expect("the macro's start is a target");
+    }
+
+    /// A text of several parts, with `bytes` written over it at an offset.
+    fn parted(changes: &[(usize, &[u8])]) -> Vec<u8> {
+        let mut text = vec![0xCC; 3 << 20];
+        for (at, bytes) in changes {
+            text[*at..at + bytes.len()].copy_from_slice(bytes);
+        }
+        text
+    }
+
+    #[test]
+    fn parts_on_several_threads_have_the_verdict_of_one() {
+        let far = |to: usize, from: usize| {
+            let distance = i32::try_from(to).unwrap() - i32::try_from(from + 5).unwrap();
+            [&[0xE9][..], &distance.to_le_bytes()].concat()
+        };
+        let (forth, back) = (far(0x2F_0001, 0x20), far(0x40, 0x2F_0040));
+        let into_immediate = far(0x41, 0x2F_0040);
+        let immediate: &[u8] = &[0xB8, 1, 2, 3, 4];
+        type Case<'a> = (&'a str, Vec<(usize, &'a [u8])>);
+        let cases: [Case<'_>; 6] = [
+            (
+                "jumps between parts",
+                vec![(0x20, &forth), (0x2F_0040, &back)],
+            ),
+            (
+                "a jump into an instruction of another part",
+                vec![(0x40, immediate), (0x2F_0040, &into_immediate)],
+            ),
+            (
+                "a call at the end of a part",
+                vec![((1 << 20) - 5, &[0xE8, 0, 0, 0, 0])],
+            ),
+            (
+                "a call at the end of the text",
+                vec![((3 << 20) - 5, &[0xE8, 0, 0, 0, 0])],
+            ),
+            (
+                "a crossing at the end of a part",
+                vec![((1 << 20) - 3, immediate)],
+            ),
+            (
+                "two refusals, the first counts",
+                vec![(0x2F_0000, &[0x54]), (0x1F_0000, &[0x50])],
+            ),
+        ];
+        for (name, changes) in cases {
+            let text = parted(&changes);
+            let entries = [BASE];
+            let one = verify(&text, BASE, &Policy::DEFAULT, &entries);
+            for threads in 2..=5 {
+                let threads = NonZeroUsize::new(threads).unwrap();
+                let many = verify_on(threads, &text, BASE, &Policy::DEFAULT, &entries);
+                assert_eq!(many, one, "{name}, {threads} threads");
+            }
+        }
+        let parts: Vec<_> = parts(3 << 20, NonZeroUsize::new(3).unwrap()).collect();
+        assert_eq!(parts, [0..1 << 20, 1 << 20..2 << 20, 2 << 20..3 << 20]);
+    }
+
+    #[test]
+    fn only_what_follows_a_call_is_a_return_address() {
+        let mut text = [0xCC; 96];
+        // A call; a masked call; a call of the host; an immediate that looks like a call; a call up to the bundle's end.
+        text[..5].copy_from_slice(&[0xE8, 0, 0, 0, 0]);
+        text[5..13].copy_from_slice(&[0x83, 0xE0, 0xE0, 0x4C, 0x01, 0xF0, 0xFF, 0xD0]);
+        text[13..20].copy_from_slice(&[0x41, 0xFF, 0x96, 0x00, 0xF0, 0x00, 0x00]);
+        text[20..25].copy_from_slice(&[0xB8, 0xE8, 0, 0, 0]);
+        text[59..64].copy_from_slice(&[0xE8, 0, 0, 0, 0]);
+        verify(&text, BASE, &Policy::DEFAULT, &[BASE]).expect("accepted");
+        let follows: Vec<u32> = (0..200)
+            .filter(|at| follows_call(&text, BASE, &Policy::DEFAULT, BASE + at))
+            .collect();
+        assert_eq!(follows, [5, 13, 20, 64]);
+        assert!(!follows_call(&text, BASE, &Policy::DEFAULT, 5));
     }
 
     #[test]

@@ -27,6 +27,18 @@ impl Starts {
         self.expected[position / 64] |= 1 << (position % 64);
     }
 
+    /// Adds what was met in another part of the same text.
+    pub(crate) fn join(&mut self, other: &Starts) {
+        for (mine, theirs) in [
+            (&mut self.marked, &other.marked),
+            (&mut self.expected, &other.expected),
+        ] {
+            for (word, more) in mine.iter_mut().zip(theirs) {
+                *word |= more;
+            }
+        }
+    }
+
     /// Whether an instruction or macro starts at `position`.
     pub(crate) fn is_marked(&self, position: usize) -> bool {
         self.marked[position / 64] & 1 << (position % 64) != 0
