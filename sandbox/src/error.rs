@@ -56,6 +56,18 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// The snapshot holds what a file cannot carry.
+    #[error("cannot store the snapshot: {reason}")]
+    CannotStore {
+        /// What that is.
+        reason: &'static str,
+    },
+    /// A stored snapshot is not one of this program with these limits, or damaged.
+    #[error("stored snapshot refused: {reason}")]
+    Stored {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
     /// A path given for a mount or a channel cannot be used.
     #[error("bad guest path {path:?}: {reason}")]
     GuestPath {

@@ -206,6 +206,22 @@ impl Files {
         Ok(())
     }
 
+    /// True when nothing is open but standard input, output and error, as at the start.
+    pub(crate) fn are_default(&self) -> bool {
+        let fresh = Files::default();
+        let (streams, more) = self.descriptors.split_at(self.descriptors.len().min(3));
+        let (open, closed) = self.open.split_at(self.open.len().min(3));
+        streams == fresh.descriptors
+            && open == fresh.open
+            && more.iter().all(Option::is_none)
+            && closed.iter().all(Option::is_none)
+    }
+
+    /// What the open files are.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = Node> {
+        self.open.iter().flatten().map(|file| file.node)
+    }
+
     /// True when some descriptor may write to `node`.
     pub(crate) fn is_open_for_writing(&self, node: Node) -> bool {
         self.open

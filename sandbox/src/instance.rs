@@ -20,6 +20,8 @@ use crate::trace::Tracer;
 use crate::trap::file::UNIT;
 use crate::trap::request::{Exchange, Request, Response};
 use crate::trap::{HandlerLeft, Running};
+use crate::tree::Node;
+use crate::tree::view::View;
 use crate::watchdog::{Canceller, Reason, Run};
 use std::cell::Cell;
 use std::io::Write;
@@ -500,6 +502,10 @@ fn deadline(limit: Option<Duration>, now: u64, used: u64) -> u64 {
     })
 }
 
+/// What an instance has made of the files it sees, at one moment.
+#[derive(Debug)]
+pub struct FileChanges(View);
+
 /// An instance that waits in `accept`, at rest: it can be moved to another thread, frozen, or given
 /// its request.
 #[derive(Debug)]
@@ -528,12 +534,32 @@ impl Waiting {
         freeze::freeze(snapshot, slot, registers, state, reseeds)
     }
 
-    /// Gives the guest its request and runs it until it waits again.
+    /// What the guest has made of its files up to now.
+    #[must_use]
+    pub fn file_changes(&self) -> FileChanges {
+        FileChanges(self.instance.state.view.clone())
+    }
+
+    /// Takes back everything that the guest has done to files since `earlier`, which is of this instance. False, and
+    /// nothing happens, when it has a file of its own open or stands in a directory of its own.
+    pub fn take_back_files(&mut self, earlier: &FileChanges) -> bool {
+        let State { files, view, .. } = &mut self.instance.state;
+        let is_own = |node: Node| matches!(node, Node::Scratch(_));
+        if files.nodes().any(is_own) || (is_own(view.cwd) && view.cwd != earlier.0.cwd) {
+            return false;
+        }
+        view.go_back(&earlier.0);
+        true
+    }
+
+    /// Gives the guest its request and runs it until it waits again. Limits of time count from here.
     ///
     /// # Errors
     /// What is left of it when it ended before that.
     pub fn serve_next(mut self, request: &Request) -> Result<Waiting, Box<Finished>> {
         self.instance.exchange.response = None;
+        self.instance.usage.wall_ns = 0;
+        self.instance.usage.cpu_ns = 0;
         self.instance.deliver(request);
         self.instance.run_to_accept()
     }

@@ -15,6 +15,7 @@
 
 use crate::limits::Limits;
 use crate::sys::linux::PAGE;
+use serde::{Deserialize, Serialize};
 
 /// Offset of the call table page.
 pub(crate) const TABLE: u32 = 0xF000;
@@ -28,7 +29,8 @@ pub(crate) const GUEST_END: u64 = 0xFFFF_0000;
 const GAP: u64 = 0x1_0000;
 
 /// The parts of a slot that depend on the program and its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Layout {
     /// First byte of the heap.
     pub(crate) heap_start: u64,

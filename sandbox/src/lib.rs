@@ -36,6 +36,7 @@ mod slot;
 mod snapshot;
 mod start;
 mod state;
+mod stored;
 mod sys;
 mod trace;
 mod trap;
@@ -49,7 +50,7 @@ mod tests;
 
 pub use channel::{Input, Output};
 pub use error::Error;
-pub use instance::{Builder, Finished, Instance, Waiting};
+pub use instance::{Builder, FileChanges, Finished, Instance, Waiting};
 pub use limits::{LimitKind, Limits};
 pub use program::Program;
 pub use report::{Outcome, REPORT_VERSION, Report, Usage};

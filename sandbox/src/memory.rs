@@ -44,6 +44,29 @@ impl Memory {
         }
     }
 
+    /// The break and the pages taken, one bit each, for a file; there are no windows.
+    pub(crate) fn to_store(&self) -> (u64, Vec<u64>) {
+        (self.brk, self.taken.clone())
+    }
+
+    /// What a file says, when it lies inside the heap.
+    pub(crate) fn from_store(layout: &Layout, brk: u64, taken: Vec<u64>) -> Option<Memory> {
+        let total = (layout.heap_end - layout.break_max) / PAGE_U64;
+        let free_beyond = match taken.last() {
+            None => true,
+            Some(last) => {
+                let beyond = (taken.len() as u64 * 64).saturating_sub(total);
+                beyond < 64 && u64::from(last.leading_zeros()) >= beyond
+            }
+        };
+        let is_sound = free_beyond && (layout.heap_start..=layout.break_max).contains(&brk);
+        is_sound.then(|| Memory {
+            brk,
+            taken,
+            ..Memory::new(layout)
+        })
+    }
+
     /// Takes `len` bytes (whole pages), at `at` if that is free there; answers the offset.
     pub(crate) fn map(&mut self, layout: &Layout, len: u64, at: Option<u64>) -> Option<u64> {
         let pages = len / PAGE_U64;

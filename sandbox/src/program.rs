@@ -27,6 +27,8 @@ struct Inner {
     entry: u32,
     headers: Option<(u32, u16)>,
     end: u64,
+    /// The verdict's key: text, place, entry, policy and verifier.
+    key: [u8; 32],
 }
 
 /// A run of pages of the program's memory.
@@ -123,6 +125,7 @@ impl Program {
             entry: parsed.entry(),
             headers: headers.address.map(|address| (address, headers.count)),
             end,
+            key,
         })))
     }
 
@@ -162,6 +165,18 @@ impl Program {
             .filter(writable)
             .map(|piece| piece.len as u64)
             .sum()
+    }
+
+    /// Names the text and everything its verdict rests on.
+    pub(crate) fn key(&self) -> &[u8; 32] {
+        &self.0.key
+    }
+
+    /// Whether a return stack of its instances can hold this offset.
+    pub(crate) fn follows_call(&self, offset: u32) -> bool {
+        let text = self.0.text.bytes();
+        let base = layout::offset(self.text_range().start);
+        verifier::follows_call(text, base, &Policy::DEFAULT, offset)
     }
 
     /// Offsets of the text.

@@ -72,6 +72,36 @@ impl Registers {
         })
     }
 
+    /// The registers a guest can set to anything: the general ones, then the vectors.
+    pub(crate) fn of_guest(&self) -> ([u64; 12], [u128; 16]) {
+        let general = [
+            self.rax, self.rbx, self.rbp, self.rdi, self.rsi, self.rdx, self.r8, self.r9, self.r10,
+            self.r12, self.r13, self.r15,
+        ];
+        (general, self.xmm)
+    }
+
+    /// Registers with these of the guest's; base and stack pointer are the slot's to set.
+    pub(crate) fn with_guest(general: [u64; 12], xmm: [u128; 16]) -> Registers {
+        let [rax, rbx, rbp, rdi, rsi, rdx, r8, r9, r10, r12, r13, r15] = general;
+        Registers {
+            rax,
+            rbx,
+            rbp,
+            rdi,
+            rsi,
+            rdx,
+            r8,
+            r9,
+            r10,
+            r12,
+            r13,
+            r15,
+            xmm,
+            ..Registers::fresh(0, 0)
+        }
+    }
+
     /// Everything zero but the base and the return stack pointer.
     pub(crate) fn fresh(base: usize, rsp: usize) -> Registers {
         Registers {

@@ -9,6 +9,7 @@ use crate::report::Outcome;
 use crate::sys::entry::{GatePage, Registers};
 use crate::sys::linux::PAGE;
 use crate::sys::stack::ReturnStack;
+use serde::{Deserialize, Serialize};
 
 /// Live records of one stack at most; beyond it the guest has gone mad.
 const RECORDS_MAX: usize = 1 << 16;
@@ -44,7 +45,8 @@ struct Track {
 }
 
 /// Where a `longjmp` can go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Record {
     id: u32,
     /// Bytes on the stack once `setjmp` has returned.
@@ -53,10 +55,57 @@ struct Record {
     target: u32,
 }
 
+/// Records of an instance without fibers, as they lie in a file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct StoredJumps {
+    next_record: u32,
+    records: Vec<Record>,
+}
+
 impl Jumps {
     /// True when fibers exist, whose stacks a snapshot cannot carry.
     pub(crate) fn has_fibers(&self) -> bool {
         self.stacks.len() > 1
+    }
+
+    /// What a file keeps of an instance whose return stack has `depth` bytes; it has no fibers.
+    pub(crate) fn to_store(&self, depth: usize) -> StoredJumps {
+        let live = |record: &&Record| record.depth <= depth;
+        StoredJumps {
+            next_record: self.next_record,
+            records: self
+                .stacks
+                .first()
+                .map(|track| track.records.iter().filter(live).copied().collect())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// What a file says, when each record is one that `setjmp` could have made with `depth` bytes on the return stack.
+    pub(crate) fn from_store(
+        stored: StoredJumps,
+        depth: usize,
+        follows_call: impl Fn(u32) -> bool,
+    ) -> Option<Jumps> {
+        let StoredJumps {
+            next_record,
+            records,
+        } = stored;
+        let is_sound = records.len() <= RECORDS_MAX
+            && records.is_sorted_by_key(|record| record.depth)
+            && records.iter().all(|record| {
+                let place = record.depth.is_multiple_of(8) && (8..=depth).contains(&record.depth);
+                place && record.id != 0 && follows_call(record.target)
+            });
+        is_sound.then(|| Jumps {
+            next_record,
+            current: 0,
+            stacks: vec![Track {
+                records,
+                ..Track::default()
+            }],
+        })
     }
 }
 

@@ -115,6 +115,36 @@ impl View {
         Ok(view)
     }
 
+    /// The view of a program that has changed nothing and gone to a directory.
+    pub(crate) fn resumed(mounts: &Mounts, cwd: &[u8], umask: u32) -> Result<View, Error> {
+        let mut view = View::new(mounts)?;
+        view.start_in(mounts, cwd)?;
+        view.umask = umask & 0o777;
+        Ok(view)
+    }
+
+    /// True when [`View::resumed`] makes the same.
+    pub(crate) fn is_resumed(&self, mounts: &Mounts) -> bool {
+        View::resumed(mounts, &self.cwd_path, self.umask).is_ok_and(|mut fresh| {
+            fresh.peak_bytes = self.peak_bytes;
+            fresh == *self
+        })
+    }
+
+    /// Goes back to an earlier state of the same view, but stays in the present directory.
+    pub(crate) fn go_back(&mut self, earlier: &View) {
+        let (cwd, cwd_path) = (self.cwd, std::mem::take(&mut self.cwd_path));
+        let umask = self.umask;
+        *self = View {
+            cwd_path,
+            umask,
+            ..earlier.clone()
+        };
+        self.opened(cwd);
+        self.closed(self.cwd);
+        self.cwd = cwd;
+    }
+
     /// Makes a directory the current one before the program starts.
     fn start_in(&mut self, mounts: &Mounts, path: &[u8]) -> Result<(), Error> {
         let bad = |reason| Error::GuestPath {

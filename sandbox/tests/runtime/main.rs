@@ -12,5 +12,6 @@ mod many;
 mod memory;
 mod pointers;
 mod residue;
+mod stored;
 mod support;
 mod timing;

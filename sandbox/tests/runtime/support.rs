@@ -126,6 +126,11 @@ impl Script {
         self
     }
 
+    /// What the guest reads from its standard input.
+    pub(crate) fn input(&self) -> &[u8] {
+        &self.input
+    }
+
     fn record(&mut self, number: i64, arguments: &[u64]) {
         self.input.extend_from_slice(&number.to_le_bytes());
         for index in 0..6 {

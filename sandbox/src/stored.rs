@@ -1,0 +1,331 @@
+//! A snapshot in a file: what a guest had made of its memory, to be taken up by another process.
+//!
+//! The file is as trusted as the guest that wrote it, which is not at all (review F5). It holds only what a guest could
+//! have set itself: bytes of its writable memory, general and vector registers, how much of the heap it uses. Everything
+//! the proof of confinement rests on is made anew: text and read-only data come from the verified program, base, control
+//! words and descriptors from the host, and each return address must follow a call of the verified text.
+//!
+//! ```text
+//! magic 8 | version u32 | length of the head u32 | head, JSON | zeroes to a whole page | pages, one run after the other
+//! ```
+//! Numbers are little-endian. Runs are in order and do not overlap; a writable page in no run is zero.
+
+use crate::error::Error;
+use crate::files::Files;
+use crate::layout::{Layout, offset, size};
+use crate::memory::Memory;
+use crate::snapshot::{Backing, Frozen, Snapshot, Span, Start};
+use crate::state::State;
+use crate::sys::entry::Registers;
+use crate::sys::linux::PAGE;
+use crate::sys::memfd::SealedFile;
+use crate::trap::jump::{Jumps, StoredJumps};
+use crate::tree::view::View;
+use serde::{Deserialize, Serialize};
+use std::io::{self, Write};
+use std::ops::Range;
+
+const MAGIC: [u8; 8] = *b"\x89zwarm\r\n";
+const VERSION: u32 = 1;
+/// Magic, version and length of the head.
+const PREFIX: usize = 16;
+/// The largest head: one run for every other page of a slot would take less.
+const HEAD_MAX: usize = 16 << 20;
+const PAGE_U64: u64 = PAGE as u64;
+const PAGE_U32: u32 = 4096;
+
+/// Everything but the pages.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Head {
+    /// Key of the program's verdict.
+    program: [u8; 32],
+    layout: Layout,
+    /// Start and length of each run of stored pages.
+    runs: Vec<(u32, u32)>,
+    /// Start and end of the stretches that every clean slot holds privately.
+    hot: Vec<(u64, u64)>,
+    brk: u64,
+    taken: Vec<u64>,
+    registers: [u64; 12],
+    /// Low and high half of each.
+    vectors: [(u64, u64); 16],
+    returns: Vec<u32>,
+    jumps: StoredJumps,
+    working_directory: Vec<u8>,
+    umask: u32,
+    has_read_random: bool,
+}
+
+impl Snapshot {
+    /// Writes the snapshot of a guest that waits in `accept`, to be taken up by [`Snapshot::restore`].
+    ///
+    /// The file shows to whoever reads it all that the guest knew, random numbers included.
+    ///
+    /// # Errors
+    /// [`Error::CannotStore`] when the guest holds more than memory: open or mapped files, files of its own;
+    /// [`Error::System`] when writing fails.
+    pub fn store(&self, to: &mut dyn Write) -> Result<(), Error> {
+        let (head, pages) = self.to_store()?;
+        let json = serde_json::to_vec(&head).map_err(|_| Error::CannotStore {
+            reason: "its description cannot be written",
+        })?;
+        let len = u32::try_from(json.len())
+            .ok()
+            .filter(|_| json.len() <= HEAD_MAX)
+            .ok_or(Error::CannotStore {
+                reason: "its description is too long",
+            })?;
+        let padding = (PREFIX + json.len()).next_multiple_of(PAGE) - PREFIX - json.len();
+        let mut write = || -> io::Result<()> {
+            to.write_all(&MAGIC)?;
+            to.write_all(&VERSION.to_le_bytes())?;
+            to.write_all(&len.to_le_bytes())?;
+            to.write_all(&json)?;
+            to.write_all(&vec![0; padding])?;
+            to.write_all(pages)?;
+            to.flush()
+        };
+        write().map_err(Error::system("writing a snapshot"))
+    }
+
+    fn to_store(&self) -> Result<(Head, &[u8]), Error> {
+        let cannot = |reason| Error::CannotStore { reason };
+        let Start::Accept(frozen) = self.start() else {
+            return Err(cannot("it has not run"));
+        };
+        let state = self.state();
+        if !state.memory.windows.is_empty() {
+            return Err(cannot("it maps a file"));
+        }
+        if !state.files.are_default() {
+            return Err(cannot("it holds files open"));
+        }
+        if !state.view.is_resumed(self.mounts()) {
+            return Err(cannot("it has files of its own"));
+        }
+        let mut runs = Vec::new();
+        let mut stored = 0;
+        for span in self.spans() {
+            if let Backing::Frozen(at) = span.backing {
+                // Freezing packs them so.
+                assert_eq!(at, stored, "runs lie one after the other");
+                let len = u32::try_from(span.len).expect("a slot has less than 4 GiB");
+                runs.push((span.start, len));
+                stored += span.len as u64;
+            }
+        }
+        let pages = self.frozen().map_or(&[][..], |file| file.bytes());
+        let (brk, taken) = state.memory.to_store();
+        let (registers, vectors) = frozen.registers.of_guest();
+        let head = Head {
+            program: *self.program().key(),
+            layout: *self.layout(),
+            runs,
+            hot: self
+                .hot()
+                .iter()
+                .map(|range| (range.start, range.end))
+                .collect(),
+            brk,
+            taken,
+            registers,
+            vectors: vectors.map(halves),
+            returns: frozen.returns.clone(),
+            jumps: state.jumps.to_store(depth(&frozen.returns)),
+            working_directory: state.view.cwd_path.clone(),
+            umask: state.view.umask,
+            has_read_random: state.has_read_random,
+        };
+        Ok((head, &pages[..size(stored)]))
+    }
+
+    /// Takes up a stored snapshot of the same program, mounts and limits of memory, of which this is the start.
+    ///
+    /// # Errors
+    /// [`Error::Stored`] when the bytes are no such snapshot; [`Error::System`] when there is no memory for it.
+    pub fn restore(&self, bytes: &[u8]) -> Result<Snapshot, Error> {
+        let (head, pages) = split(bytes)?;
+        if head.program != *self.program().key() {
+            return Err(refused("it is of another program"));
+        }
+        if head.layout != *self.layout() {
+            return Err(refused("it was made with other limits of memory"));
+        }
+        let spans =
+            place(self.spans(), &head.runs).ok_or(refused("a run lies outside writable memory"))?;
+        let stored: u64 = head.runs.iter().map(|(_, len)| u64::from(*len)).sum();
+        if stored != pages.len() as u64 {
+            return Err(refused("its pages are cut short, or too many"));
+        }
+        let hot = ranges(&head.hot, self.spans())
+            .ok_or(refused("a hot page lies outside writable memory"))?;
+        let memory = Memory::from_store(self.layout(), head.brk, head.taken)
+            .ok_or(refused("the heap in use lies outside the heap"))?;
+        let stack = self.limits().return_stack_bytes.next_multiple_of(PAGE_U64);
+        let depth = depth(&head.returns);
+        let follows_call = |address| self.program().follows_call(address);
+        if depth as u64 > stack.max(PAGE_U64) || !head.returns.iter().all(|&at| follows_call(at)) {
+            return Err(refused("a return address follows no call"));
+        }
+        let jumps = Jumps::from_store(head.jumps, depth, follows_call)
+            .ok_or(refused("a record of setjmp is none"))?;
+        let view = View::resumed(self.mounts(), &head.working_directory, head.umask)
+            .map_err(|_| refused("its working directory is none"))?;
+        let state = State {
+            files: Files::default(),
+            view,
+            memory,
+            jumps,
+            has_read_random: head.has_read_random,
+        };
+        let sealed = match pages.len() {
+            0 => None,
+            _ => Some(
+                SealedFile::new(c"zapp-frozen", pages, 0, false)
+                    .map_err(Error::system("sealing a snapshot"))?,
+            ),
+        };
+        let frozen = Frozen {
+            registers: Registers::with_guest(head.registers, head.vectors.map(whole)),
+            returns: head.returns,
+        };
+        let restored = self.freeze(spans, sealed, frozen, state);
+        restored.fix_hot(hot);
+        Ok(restored)
+    }
+}
+
+fn refused(reason: &'static str) -> Error {
+    Error::Stored { reason }
+}
+
+/// Bytes of a return stack with these entries and the exit stub.
+fn depth(returns: &[u32]) -> usize {
+    (returns.len() + 1) * 8
+}
+
+fn halves(vector: u128) -> (u64, u64) {
+    let [low, high] = [vector, vector >> 64].map(|half| half & u128::from(u64::MAX));
+    (
+        u64::try_from(low).expect("masked"),
+        u64::try_from(high).expect("masked"),
+    )
+}
+
+fn whole((low, high): (u64, u64)) -> u128 {
+    u128::from(low) | u128::from(high) << 64
+}
+
+/// The head and the pages of a file.
+fn split(bytes: &[u8]) -> Result<(Head, &[u8]), Error> {
+    let (prefix, rest) = bytes
+        .split_first_chunk::<PREFIX>()
+        .ok_or(refused("it is too short"))?;
+    let number = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
+    if prefix[..8] != MAGIC {
+        return Err(refused("it is no snapshot"));
+    }
+    if number(8) != VERSION {
+        return Err(refused("it is of another version"));
+    }
+    let len = usize::try_from(number(12)).expect("u32 fits usize");
+    let pages = (PREFIX + len).next_multiple_of(PAGE) - PREFIX;
+    if len > HEAD_MAX || pages > rest.len() {
+        return Err(refused("its head is too long"));
+    }
+    let head =
+        serde_json::from_slice(&rest[..len]).map_err(|_| refused("its head is malformed"))?;
+    Ok((head, &rest[pages..]))
+}
+
+/// The spans of a program's start with its writable memory as `runs` say; `None` when a run is not wholly inside.
+fn place(start: &[Span], runs: &[(u32, u32)]) -> Option<Vec<Span>> {
+    let is_sound = |(start, len): &(u32, u32)| {
+        *len > 0 && [start, len].iter().all(|n| n.is_multiple_of(PAGE_U32))
+    };
+    let in_order = runs
+        .windows(2)
+        .all(|pair| u64::from(pair[0].0) + u64::from(pair[0].1) <= u64::from(pair[1].0));
+    if !runs.iter().all(is_sound) || !in_order {
+        return None;
+    }
+    let mut spans = Vec::with_capacity(start.len() + 2 * runs.len());
+    // Each run with its place among the stored pages; a run may lie in several adjacent spans.
+    let mut stored = 0;
+    let mut rest: Vec<(Range<u64>, u64)> = Vec::with_capacity(runs.len());
+    for (start, len) in runs {
+        let start = u64::from(*start);
+        rest.push((start..start + u64::from(*len), stored));
+        stored += u64::from(*len);
+    }
+    let mut rest = rest.into_iter().peekable();
+    let mut placed = 0;
+    for span in start {
+        if !matches!(span.backing, Backing::Data(_) | Backing::Zero) {
+            spans.push(span.clone());
+            continue;
+        }
+        let mut push = |range: Range<u64>, backing| {
+            if range.start < range.end {
+                spans.push(Span {
+                    start: offset(range.start),
+                    len: size(range.end - range.start),
+                    backing,
+                });
+            }
+        };
+        let mut at = u64::from(span.start);
+        let end = at + span.len as u64;
+        while let Some((run, stored)) = rest.peek_mut().filter(|(run, _)| run.start < end) {
+            if run.start < at {
+                return None;
+            }
+            let until = run.end.min(end);
+            let len = until - run.start;
+            push(at..run.start, Backing::Zero);
+            push(run.start..until, Backing::Frozen(*stored));
+            placed += len;
+            at = until;
+            run.start = until;
+            *stored += len;
+            if run.start < run.end {
+                break;
+            }
+            rest.next();
+        }
+        push(at..end, Backing::Zero);
+    }
+    (placed == stored).then_some(spans)
+}
+
+/// Page ranges in order, each inside the writable memory of a program's start.
+fn ranges(pairs: &[(u64, u64)], start: &[Span]) -> Option<Vec<Range<u64>>> {
+    let mut writable: Vec<Range<u64>> = Vec::new();
+    for span in start {
+        if matches!(span.backing, Backing::Data(_) | Backing::Zero) {
+            let (start, len) = (u64::from(span.start), span.len as u64);
+            match writable.last_mut() {
+                Some(last) if last.end == start => last.end += len,
+                _ => writable.push(start..start + len),
+            }
+        }
+    }
+    let mut last = 0;
+    let mut ranges = Vec::with_capacity(pairs.len());
+    for &(start, end) in pairs {
+        let is_sound = last <= start
+            && start < end
+            && start.is_multiple_of(PAGE_U64)
+            && end.is_multiple_of(PAGE_U64)
+            && writable
+                .iter()
+                .any(|range| range.start <= start && end <= range.end);
+        if !is_sound {
+            return None;
+        }
+        last = end;
+        ranges.push(start..end);
+    }
+    Some(ranges)
+}
