@@ -41,7 +41,23 @@ pub(crate) fn is_missing(tree: &Tree, source: Option<&Path>) -> anyhow::Result<b
 
 /// Puts PHP where the manifest expects it, without copying it; PHP that is there makes way.
 pub(crate) fn add(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
-    let (dir, name) = PROGRAM_PATH
+    let open = || {
+        let file = std::fs::File::open(php)?;
+        let size = file.metadata()?.size();
+        Ok::<_, std::io::Error>((file, size))
+    };
+    let (file, size) = open().with_context(|| php.display().to_string())?;
+    let source = Source::Stored {
+        file: Arc::new(file),
+        offset: 0,
+        data: None,
+    };
+    put(tree, PROGRAM_PATH, size, source)
+}
+
+/// Puts a file of our own into a directory of the tree's root; what is there makes way.
+pub(crate) fn put(tree: &mut Tree, path: &str, size: u64, source: Source) -> anyhow::Result<()> {
+    let (dir, name) = path
         .trim_start_matches('/')
         .split_once('/')
         .expect("a file in a directory");
@@ -58,26 +74,9 @@ pub(crate) fn add(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
         }
     };
     tree.unlink(dir, name.as_bytes());
-    let open = || {
-        let file = std::fs::File::open(php)?;
-        let size = file.metadata()?.size();
-        Ok::<_, std::io::Error>((file, size))
-    };
-    let (file, size) = open().with_context(|| php.display().to_string())?;
-    let source = Source::Stored {
-        file: Arc::new(file),
-        offset: 0,
-        data: None,
-    };
-    tree.add(
-        dir,
-        name.as_bytes(),
-        Node::File {
-            meta: Meta::default(),
-            size,
-            source,
-        },
-    )?;
+    let meta = Meta::default();
+    let file = Node::File { meta, size, source };
+    tree.add(dir, name.as_bytes(), file)?;
     Ok(())
 }
 

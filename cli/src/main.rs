@@ -14,6 +14,7 @@ mod name;
 mod output;
 mod serve;
 mod status;
+mod warm;
 
 use std::process::ExitCode;
 

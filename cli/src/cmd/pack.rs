@@ -22,13 +22,13 @@ use super::{progress, shown};
 use crate::name::{self, hex};
 use crate::output::Output;
 use crate::status::Status;
-use crate::{interpreter, interrupt};
+use crate::{interpreter, interrupt, warm};
 
 /// Packs a directory or a tar archive into an image
 ///
 /// The same tree gives the same bytes, whoever packs it, when and where. The image is written under a temporary name,
 /// compared with the source byte for byte, and then renamed. Whatever the image has otherwise than the source is said
-/// on stderr. Files are left out only by --exclude and by .zappignore files (syntax of .gitignore).
+/// on stderr. An image packed with --warm holds the memory of a program and differs each time. Files are left out only by --exclude and by .zappignore files (syntax of .gitignore).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory to pack
@@ -80,6 +80,9 @@ pub(crate) struct Args {
     /// Put PHP into the image: auto does when the site has an index.php and no program, and builds PHP when it must
     #[arg(long, value_enum, default_value_t = Php::Auto, value_name = "WHEN")]
     php: Php,
+    /// Warm the program up now and put the snapshot into the image, so that a server can start from it
+    #[arg(long)]
+    warm: bool,
     /// List what would be stored, and how; write nothing
     #[arg(short = 'n', long)]
     dry_run: bool,
@@ -183,6 +186,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         force: args.force,
         tool: concat!("zapp ", env!("CARGO_PKG_VERSION")).into(),
     };
+    if args.warm && !args.dry_run {
+        say_note(&"warming up");
+        warm::add(&mut tree, &options, &stop).context("--warm")?;
+    }
     let bar = Bar::new(args.quiet);
     if args.dry_run {
         let planned = writer::plan(tree, &options, &|p| bar.show(p), &stop);
@@ -195,6 +202,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     bar.clear();
     let report = packed.with_context(|| format!("pack {}", shown(output.as_os_str())))?;
     report.notes.iter().for_each(say_note);
+    if args.warm {
+        warm::check(&output).with_context(|| shown(output.as_os_str()))?;
+    }
     if args.json {
         let mut out = Output::new();
         out.json(&document(&output, &report))?;

@@ -204,7 +204,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// Runs a worker; only `serve` starts this.
+/// The ceilings of a server that is started without options.
+pub(crate) fn ceilings() -> anyhow::Result<Ceilings> {
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+    let line: Line = clap::Parser::try_parse_from(["serve"])?;
+    Ok(options(&line.args)?.ceilings)
+}
+
+/// Runs a worker; only `serve` and `pack --warm` start this.
 pub(crate) fn run_worker() -> Status {
     if worker::main() {
         Status::Done

@@ -5,10 +5,8 @@
 
 use std::collections::HashMap;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::process::{Child, ChildStderr, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -54,21 +52,9 @@ pub(crate) struct Process {
 
 impl Start for Process {
     fn start(&self) -> std::io::Result<Started> {
-        let (ours, theirs) = UnixStream::pair()?;
-        // The link to the binary stays good when the file has been replaced. A group of its own, so that Ctrl-C on
-        // the terminal reaches only the front, which then drains.
-        let child = Command::new("/proc/self/exe")
-            .arg0("zapp-worker")
-            .arg(worker::COMMAND)
-            .env_clear()
-            .stdin(OwnedFd::from(theirs))
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()?;
-        worker::send_hello(&ours, &self.setup, self.image.file().as_fd())?;
+        let (socket, child) = worker::spawn(&self.image, &self.setup, None, Stdio::piped())?;
         Ok(Started {
-            socket: ours,
+            socket,
             child: Some(child),
         })
     }

@@ -45,7 +45,11 @@ pub(crate) struct Site {
 impl Site {
     /// Opens an image and checks everything that can be checked without running it.
     pub(crate) fn load(name: &str, path: &Path, ceilings: &Ceilings) -> anyhow::Result<Site> {
-        let image = ingest(path, ceilings.trust_file)?;
+        Site::of(name, ingest(path, ceilings.trust_file)?, ceilings)
+    }
+
+    /// The site of an image that is open.
+    pub(crate) fn of(name: &str, image: Image, ceilings: &Ceilings) -> anyhow::Result<Site> {
         let mut manifest = Manifest::of_image(&image)?;
         if let Some(level) = ceilings.snapshot {
             manifest.warmup.snapshot = level;

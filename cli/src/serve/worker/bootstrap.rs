@@ -337,7 +337,8 @@ fn script(variables: &Pairs) -> &[u8] {
     value(variables, b"SCRIPT_NAME")
 }
 
-fn value<'a>(variables: &'a Pairs, wanted: &[u8]) -> &'a [u8] {
+/// The value of a variable; empty when it is missing.
+pub(super) fn value<'a>(variables: &'a Pairs, wanted: &[u8]) -> &'a [u8] {
     variables
         .iter()
         .find(|(name, _)| name == wanted)

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, anyhow};
 use imagefs::Image;
 use sandbox::{
     Config, Finished, ImageTree, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox,
-    Snapshot,
+    Snapshot, Waiting,
 };
 
 use super::backend::{Asked, Backend, Cancel};
-use super::bootstrap::Bootstraps;
+use super::bootstrap::{Bootstraps, value};
+use crate::serve::stored;
 use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
 
 /// Tells the guest that nobody will ask this instance again, so that it need not tidy up.
@@ -39,29 +40,14 @@ enum Start {
 }
 
 impl Guests {
-    /// Loads the program, verifies it, and warms it up. `confine` is called before the first guest instruction runs.
+    /// Loads the program, verifies it, and takes up the image's snapshot or warms up. `confine` is called before the
+    /// first guest instruction runs.
     pub(super) fn start(
         image: &Image,
         setup: &Setup,
         confine: impl FnOnce() -> anyhow::Result<()>,
     ) -> anyhow::Result<Guests> {
-        let ino = image
-            .resolve(image.root(), setup.entry.as_bytes(), true)
-            .map_err(|e| anyhow!("program {}: {e}", setup.entry))?;
-        let elf = image
-            .bytes(ino)
-            .with_context(|| format!("program {}", setup.entry))?;
-        let sandbox = Sandbox::new(Config {
-            memory_budget_bytes: budget(setup),
-            ..Config::default()
-        })?;
-        confine()?;
-        let program = sandbox
-            .load(&elf)
-            .with_context(|| format!("program {}", setup.entry))?;
-        drop(elf);
-        let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
-        let cold = sandbox.start(&program, &limits(&setup.limits), &mounts)?;
+        let cold = load(image, setup, confine)?;
         if !setup.snapshot {
             let (arguments, environment) = (setup.arguments.clone(), setup.environment.clone());
             return Ok(Guests {
@@ -72,14 +58,14 @@ impl Guests {
                 },
             });
         }
-        // Guests run on threads of their own: the runtime blocks signals there.
-        let warm = std::thread::scope(|scope| {
-            let warming = std::thread::Builder::new()
-                .name("warm-up".to_owned())
-                .stack_size(1 << 20);
-            let running = warming.spawn_scoped(scope, || warm(&cold, setup))?;
-            running.join().map_err(|_| anyhow!("warming up panicked"))?
-        })?;
+        let brought = stored::find(image, setup, &cold).unwrap_or_else(|error| {
+            eprintln!("the image's snapshot is not used: {error:#}");
+            None
+        });
+        let warm = match brought {
+            Some(warm) => warm,
+            None => warm_up(&cold, setup)?,
+        };
         let bootstraps = setup
             .bootstrap
             .as_ref()
@@ -92,6 +78,52 @@ impl Guests {
             },
         })
     }
+}
+
+/// The snapshot that [`Guests::start`] makes of an image which brings none.
+pub(super) fn warmed(
+    image: &Image,
+    setup: &Setup,
+    confine: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Snapshot> {
+    let cold = load(image, setup, confine)?;
+    warm_up(&cold, setup)
+}
+
+/// Loads and verifies the program.
+fn load(
+    image: &Image,
+    setup: &Setup,
+    confine: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Snapshot> {
+    let ino = image
+        .resolve(image.root(), setup.entry.as_bytes(), true)
+        .map_err(|e| anyhow!("program {}: {e}", setup.entry))?;
+    let elf = image
+        .bytes(ino)
+        .with_context(|| format!("program {}", setup.entry))?;
+    let sandbox = Sandbox::new(Config {
+        memory_budget_bytes: budget(setup),
+        ..Config::default()
+    })?;
+    confine()?;
+    let program = sandbox
+        .load(&elf)
+        .with_context(|| format!("program {}", setup.entry))?;
+    drop(elf);
+    let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
+    Ok(sandbox.start(&program, &limits(&setup.limits), &mounts)?)
+}
+
+/// Guests run on threads of their own: the runtime blocks signals there.
+fn warm_up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
+    std::thread::scope(|scope| {
+        let warming = std::thread::Builder::new()
+            .name("warm-up".to_owned())
+            .stack_size(1 << 20);
+        let running = warming.spawn_scoped(scope, || warm(cold, setup))?;
+        running.join().map_err(|_| anyhow!("warming up panicked"))?
+    })
 }
 
 /// What all instances at once may use, and two more: one that is being warmed, and one it is compared with.
@@ -116,47 +148,37 @@ fn limits(limits: &Limits) -> sandbox::Limits {
     }
 }
 
-/// Runs the program to `accept`, answers the warm-up requests, each from a snapshot after the one before, and freezes.
+/// Runs the program to `accept`, answers the warm-up requests one after the other, and freezes. Whatever they did to
+/// files is taken back: a request finds those of the image.
 fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
-    let builder = Instance::builder(cold).args(setup.arguments.iter().map(String::as_str));
-    let builder = setup
-        .environment
-        .iter()
-        .fold(builder, |b, variable| b.env(variable.as_str()));
-    let waiting = match builder.build()?.run_to_accept() {
-        Ok(waiting) => waiting,
-        Err(ended) => bail!(
-            "the program ended before it accepted a request: {}",
-            describe(&ended)
-        ),
-    };
-    let mut snapshot = waiting.freeze(true)?;
-    drop(waiting.finish());
-    for variables in &setup.warmup {
-        let request = Request {
-            variables: variables.clone(),
-        };
-        let uri = variables
-            .iter()
-            .find(|(name, _)| name == b"REQUEST_URI")
-            .map(|(_, uri)| uri.as_slice());
-        let uri = imagefs::printable(uri.unwrap_or_default());
-        match Instance::builder(&snapshot)
-            .request(request)
-            .build()?
-            .run_to_accept()
-        {
-            Ok(waiting) => {
-                snapshot = waiting
-                    .freeze(true)
-                    .with_context(|| format!("after warm-up request {uri}"))?;
-                drop(waiting.finish());
-            }
-            Err(ended) => eprintln!("warm-up request {uri} failed: {}", describe(&ended)),
+    let mut requests: Vec<&Pairs> = setup.warmup.iter().collect();
+    let waiting = 'start: loop {
+        let mut waiting = run_to_accept(cold, setup)?;
+        let files = waiting.file_changes();
+        for (index, variables) in requests.iter().enumerate() {
+            let request = Request {
+                variables: (*variables).clone(),
+            };
+            waiting = match waiting.serve_next(&request) {
+                Ok(next) => next,
+                Err(ended) => {
+                    // Its end was the instance's, too: from the start, without it.
+                    let uri = imagefs::printable(value(variables, b"REQUEST_URI"));
+                    eprintln!("warm-up request {uri} failed: {}", describe(&ended));
+                    requests.remove(index);
+                    continue 'start;
+                }
+            };
         }
-    }
+        if !waiting.take_back_files(&files) {
+            eprintln!("the program holds files of its own open; every request will find them");
+        }
+        break waiting;
+    };
+    let snapshot = waiting.freeze(true)?;
+    drop(waiting.finish());
     // One more, to learn which pages a request writes; it is the first of the list and nobody's in particular.
-    if let Some(variables) = setup.warmup.first() {
+    if let Some(&variables) = requests.first() {
         let request = Request {
             variables: last(variables.clone()),
         };
@@ -168,6 +190,21 @@ fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
         );
     }
     Ok(snapshot)
+}
+
+/// A new instance of the program, waiting for its first request.
+fn run_to_accept(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Waiting> {
+    let builder = Instance::builder(cold).args(setup.arguments.iter().map(String::as_str));
+    let builder = setup
+        .environment
+        .iter()
+        .fold(builder, |b, variable| b.env(variable.as_str()));
+    builder.build()?.run_to_accept().map_err(|ended| {
+        anyhow!(
+            "the program ended before it accepted a request: {}",
+            describe(&ended)
+        )
+    })
 }
 
 /// How a guest ended and the end of what it said, for people.

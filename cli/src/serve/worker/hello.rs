@@ -1,4 +1,5 @@
-//! The first message: what to run, and the image's descriptor beside it.
+//! The first message: what to run, and beside it the descriptors of the image and, when the snapshot is to be stored, of a
+//! file for it.
 
 use std::fs::File;
 use std::io::{IoSlice, IoSliceMut, Read, Write};
@@ -17,17 +18,27 @@ use crate::serve::wire::{self, HEAD, Head, Kind, Setup};
 /// The largest setup that is read.
 const SETUP_MAX: usize = 16 << 20;
 
-/// Sends the setup and the image.
-pub(crate) fn send(
+/// What the worker gets.
+#[derive(Debug)]
+pub(super) struct Hello {
+    pub(super) setup: Setup,
+    pub(super) image: File,
+    /// Where its snapshot goes; then it does nothing else.
+    pub(super) store: Option<File>,
+}
+
+/// Sends the setup, the image, and a file for the snapshot if it is to be stored.
+pub(super) fn send(
     socket: &UnixStream,
     setup: &Setup,
     image: BorrowedFd<'_>,
+    store: Option<BorrowedFd<'_>>,
 ) -> std::io::Result<()> {
     let json = serde_json::to_vec(setup)?;
     let frame = wire::frame(Kind::Setup, 0, &[&json]);
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    let fds = [image];
+    let fds: Vec<_> = [image].into_iter().chain(store).collect();
     if !ancillary.push(SendAncillaryMessage::ScmRights(&fds)) {
         return Err(std::io::Error::other("no room for a descriptor"));
     }
@@ -41,9 +52,9 @@ pub(crate) fn send(
 }
 
 /// Receives them.
-pub(crate) fn receive(socket: &UnixStream) -> anyhow::Result<(Setup, File)> {
+pub(super) fn receive(socket: &UnixStream) -> anyhow::Result<Hello> {
     let mut head = [0; HEAD];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         socket,
@@ -52,12 +63,13 @@ pub(crate) fn receive(socket: &UnixStream) -> anyhow::Result<(Setup, File)> {
         RecvFlags::CMSG_CLOEXEC,
     )
     .context("recvmsg on standard input")?;
-    let mut file = None;
+    let mut files = Vec::new();
     for message in ancillary.drain() {
         if let RecvAncillaryMessage::ScmRights(fds) = message {
-            file = fds.last().map(File::from);
+            files.extend(fds.map(File::from));
         }
     }
+    let mut files = files.into_iter();
     (&mut &*socket)
         .read_exact(&mut head[received.bytes..])
         .context("reading the setup")?;
@@ -70,7 +82,11 @@ pub(crate) fn receive(socket: &UnixStream) -> anyhow::Result<(Setup, File)> {
         .read_exact(&mut json)
         .context("reading the setup")?;
     let setup = serde_json::from_slice(&json).context("reading the setup")?;
-    Ok((setup, file.context("the setup came without an image")?))
+    Ok(Hello {
+        setup,
+        image: files.next().context("the setup came without an image")?,
+        store: files.next(),
+    })
 }
 
 #[cfg(test)]
@@ -87,13 +103,25 @@ mod tests {
             entry: "/.zapp/php".into(),
             ..Setup::default()
         };
-        send(&front, &setup, image.as_fd()).unwrap();
-        let (received, mut file) = receive(&worker).unwrap();
-        assert_eq!(received, setup);
-        let mut bytes = Vec::new();
-        std::io::Seek::rewind(&mut file).unwrap();
-        file.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, b"image");
+        let mut store = tempfile::tempfile().unwrap();
+        store.write_all(b"store").unwrap();
+        let read = |mut file: File| {
+            let mut bytes = Vec::new();
+            std::io::Seek::rewind(&mut file).unwrap();
+            file.read_to_end(&mut bytes).unwrap();
+            bytes
+        };
+        for with_store in [false, true] {
+            let to = with_store.then(|| store.as_fd());
+            send(&front, &setup, image.as_fd(), to).unwrap();
+            let received = receive(&worker).unwrap();
+            assert_eq!(received.setup, setup);
+            assert_eq!(read(received.image), b"image");
+            assert_eq!(
+                received.store.map(read),
+                with_store.then(|| b"store".to_vec())
+            );
+        }
     }
 
     #[test]

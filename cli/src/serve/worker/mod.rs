@@ -12,17 +12,45 @@ mod serve;
 
 #[cfg(test)]
 pub(crate) use backend::{Asked, Backend, Cancel};
-pub(crate) use hello::send as send_hello;
 #[cfg(test)]
 pub(crate) use serve::serve;
 
-use std::os::fd::AsFd;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
 
-use super::wire::{self, Kind};
+use imagefs::Image;
+
+use super::stored;
+use super::wire::{self, Kind, Setup};
 
 /// The hidden command that makes the binary a worker.
 pub(crate) const COMMAND: &str = "__worker";
+
+/// Starts this binary as the worker of an image. With `store` it only writes its snapshot there and ends.
+pub(crate) fn spawn(
+    image: &Image,
+    setup: &Setup,
+    store: Option<&File>,
+    stderr: Stdio,
+) -> std::io::Result<(UnixStream, Child)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    // The link to the binary stays good when the file has been replaced. A group of its own, so that Ctrl-C on
+    // the terminal reaches only this process, which then ends the worker.
+    let child = Command::new("/proc/self/exe")
+        .arg0("zapp-worker")
+        .arg(COMMAND)
+        .env_clear()
+        .stdin(OwnedFd::from(theirs))
+        .stdout(Stdio::null())
+        .stderr(stderr)
+        .process_group(0)
+        .spawn()?;
+    hello::send(&ours, setup, image.file().as_fd(), store.map(AsFd::as_fd))?;
+    Ok((ours, child))
+}
 
 /// Runs the worker whose socket is standard input. False when it could not start.
 pub(crate) fn main() -> bool {
@@ -34,11 +62,13 @@ pub(crate) fn main() -> bool {
         }
     };
     match start(&socket) {
-        Ok((backend, concurrency)) => {
+        Ok(started) => {
             let ready = wire::frame(Kind::Ready, 0, &[]);
             // When the front is gone already, the loop ends at once.
             let _ = std::io::Write::write_all(&mut &socket, &ready);
-            serve::serve(&socket, &backend, concurrency);
+            if let Some((backend, concurrency)) = started {
+                serve::serve(&socket, &backend, concurrency);
+            }
             true
         }
         Err(error) => {
@@ -50,10 +80,21 @@ pub(crate) fn main() -> bool {
     }
 }
 
-fn start(socket: &UnixStream) -> anyhow::Result<(guest::Guests, u32)> {
-    let (setup, file) = hello::receive(socket)?;
+/// The guests and how many run at once; nothing when their snapshot was all that was wanted.
+fn start(socket: &UnixStream) -> anyhow::Result<Option<(guest::Guests, u32)>> {
+    let hello::Hello {
+        setup,
+        image,
+        store,
+    } = hello::receive(socket)?;
     let files = confine::before_threads()?;
-    let image = imagefs::Image::from_file(file)?;
-    let guests = guest::Guests::start(&image, &setup, || confine::before_guests(files))?;
-    Ok((guests, setup.concurrency))
+    let image = Image::from_file(image)?;
+    let confine = || confine::before_guests(files);
+    if let Some(mut store) = store {
+        let snapshot = guest::warmed(&image, &setup, confine)?;
+        stored::write(&image, &setup, &snapshot, &mut store)?;
+        return Ok(None);
+    }
+    let guests = guest::Guests::start(&image, &setup, confine)?;
+    Ok(Some((guests, setup.concurrency)))
 }
