@@ -15,6 +15,7 @@ mod guest;
 mod mount;
 mod pack;
 mod pack_php;
+mod pack_warm;
 mod pages;
 mod php_cli;
 mod phpt;

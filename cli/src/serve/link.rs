@@ -284,11 +284,11 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
         Ok(socket) => socket.into_split(),
         Err(error) => return format!("socket: {error}"),
     };
-    match tokio::time::timeout(START_MAX, first_word(&mut reader)).await {
-        Ok(Ok(())) => {}
+    let snapshot = match tokio::time::timeout(START_MAX, first_word(&mut reader)).await {
+        Ok(Ok(snapshot)) => snapshot,
         Ok(Err(why)) => return why,
         Err(_) => return "did not start in time".to_owned(),
-    }
+    };
     let (sender, frames) = mpsc::unbounded_channel();
     let condemned = Arc::new(tokio::sync::Notify::new());
     shared.state.send_replace(State::Up(Up {
@@ -296,9 +296,10 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
         condemned: Arc::clone(&condemned),
     }));
     let pid = pid.map_or_else(String::new, |pid| pid.to_string());
+    let facts = [("pid", pid), ("snapshot", snapshot)];
     shared
         .log
-        .event(Level::Info, &shared.site, "worker ready", &[("pid", pid)]);
+        .event(Level::Info, &shared.site, "worker ready", &facts);
     tokio::select! {
         why = read_answers(shared, &mut reader) => why,
         why = write_frames(writer, frames) => why,
@@ -327,13 +328,13 @@ fn pass_on(mut stderr: ChildStderr, shared: &Shared) {
     }
 }
 
-/// Waits for the worker to be ready.
-async fn first_word(reader: &mut OwnedReadHalf) -> Result<(), String> {
+/// Waits for the worker to be ready, and says where its snapshot is from.
+async fn first_word(reader: &mut OwnedReadHalf) -> Result<String, String> {
     let (head, payload) = read_frame(reader)
         .await
         .map_err(|e| format!("ended while starting ({e})"))?;
     match head.kind {
-        Kind::Ready => Ok(()),
+        Kind::Ready => Ok(imagefs::printable(&payload)),
         Kind::Failed => Err(imagefs::printable(&payload)),
         _ => Err("spoke out of turn".to_owned()),
     }

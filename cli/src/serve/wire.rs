@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! frame:    u32 length of what follows   u8 kind   u64 id   payload
-//! Setup     JSON; the image's descriptor comes beside the first byte (SCM_RIGHTS)
-//! Ready     empty            Failed   text
+//! Setup     JSON; the image's descriptor comes beside the first byte (SCM_RIGHTS), and one for the snapshot if it is wanted
+//! Ready     text: where the snapshot is from            Failed   text
 //! Ask       u32 count, pairs; the rest is the request's body
 //! Cancel    empty
 //! Answer    u8 ending  u16 status  u32 dropped headers  10 x u64 cost  u32 count, pairs

@@ -29,6 +29,8 @@ enum Start {
     /// Every request gets a clone of a guest that waits in `accept`, or of one that has loaded the site as well.
     Warm {
         snapshot: Snapshot,
+        /// Whether the image brought it along.
+        is_stored: bool,
         bootstraps: Option<Bootstraps>,
     },
     /// Every request gets a guest that starts at its entry.
@@ -62,6 +64,7 @@ impl Guests {
             eprintln!("the image's snapshot is not used: {error:#}");
             None
         });
+        let is_stored = brought.is_some();
         let warm = match brought {
             Some(warm) => warm,
             None => warm_up(&cold, setup)?,
@@ -74,9 +77,21 @@ impl Guests {
         Ok(Guests {
             start: Start::Warm {
                 snapshot: warm,
+                is_stored,
                 bootstraps,
             },
         })
+    }
+
+    /// Where the snapshot of the default kind is from, for people.
+    pub(super) fn origin(&self) -> &'static str {
+        match &self.start {
+            Start::Warm {
+                is_stored: true, ..
+            } => "image",
+            Start::Warm { .. } => "warm-up",
+            Start::Cold { .. } => "none",
+        }
     }
 }
 

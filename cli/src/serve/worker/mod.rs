@@ -63,7 +63,8 @@ pub(crate) fn main() -> bool {
     };
     match start(&socket) {
         Ok(started) => {
-            let ready = wire::frame(Kind::Ready, 0, &[]);
+            let snapshot = started.as_ref().map_or("", |(guests, _)| guests.origin());
+            let ready = wire::frame(Kind::Ready, 0, &[snapshot.as_bytes()]);
             // When the front is gone already, the loop ends at once.
             let _ = std::io::Write::write_all(&mut &socket, &ready);
             if let Some((backend, concurrency)) = started {
