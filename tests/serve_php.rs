@@ -369,6 +369,29 @@ fn a_trusted_proxy_names_the_client() {
 }
 
 #[test]
+fn port_is_the_one_that_the_client_sees() {
+    let server = server!("--trusted-proxy", "127.0.0.0/8");
+    let own = server.address.port().to_string();
+    let https = "X-Forwarded-Proto: https\r\n";
+    for (host, headers, port) in [
+        ("a.example", "", "80"),
+        ("a.example:8443", "", "8443"),
+        ("a.example", https, "443"),
+        ("a.example:8443", https, "8443"),
+    ] {
+        let request =
+            format!("GET /server HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{headers}\r\n");
+        let reply = Reply::parse(&server.raw(request.as_bytes()));
+        let said: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(said["SERVER_PORT"], port, "{host} {headers}");
+    }
+    // HTTP/1.0 may leave the host out.
+    let reply = Reply::parse(&server.raw(b"GET /server HTTP/1.0\r\n\r\n"));
+    let said: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+    assert_eq!(said["SERVER_PORT"], own.as_str());
+}
+
+#[test]
 fn running_requests_are_listed() {
     let server = server!();
     let list = || {

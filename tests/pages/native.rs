@@ -35,7 +35,7 @@ impl Native {
             .env("SERVER_PROTOCOL", "HTTP/1.1")
             .env("SERVER_NAME", HOST)
             .env("SERVER_ADDR", server.ip().to_string())
-            .env("SERVER_PORT", server.port().to_string())
+            .env("SERVER_PORT", "80")
             .env("REMOTE_ADDR", "127.0.0.1")
             .env("REMOTE_PORT", "50000")
             .env("REQUEST_SCHEME", "http")

@@ -24,22 +24,26 @@ impl Connection {
     /// Asks once more on a new connection when the old one was closed.
     pub(crate) fn get(&mut self, path: &str) -> Reply {
         if let Some(mut stream) = self.stream.take()
-            && let Ok((reply, stays)) = exchange(&mut stream, path)
+            && let Ok((reply, stays)) = exchange(&mut stream, self.address, path)
         {
             self.stream = stays.then_some(stream);
             return reply;
         }
         let stream = TcpStream::connect(self.address).expect("the server listens");
         let mut stream = BufReader::with_capacity(1 << 16, stream);
-        let (reply, stays) = exchange(&mut stream, path).expect("the server answers");
+        let (reply, stays) = exchange(&mut stream, self.address, path).expect("the server answers");
         self.stream = stays.then_some(stream);
         reply
     }
 }
 
-fn exchange(stream: &mut BufReader<TcpStream>, path: &str) -> std::io::Result<(Reply, bool)> {
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1:9400\r\nUser-Agent: bench\r\n\r\n");
+/// The host is the server's own: a site that knows where it is redirects others.
+fn exchange(
+    stream: &mut BufReader<TcpStream>,
+    host: SocketAddr,
+    path: &str,
+) -> std::io::Result<(Reply, bool)> {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\n\r\n");
     stream.get_mut().write_all(request.as_bytes())?;
     let mut line = String::new();
     stream.read_line(&mut line)?;

@@ -448,13 +448,11 @@ impl Call<'_> {
         Ok((whole, hold))
     }
 
-    /// The port that a client sees: behind a proxy that speaks TLS it is not ours.
+    /// The port that a client sees, as Apache has it: behind a proxy it is not ours.
     fn server_port(&self) -> u16 {
-        if self.asker.client.https {
-            self.host.and_then(Host::port).unwrap_or(443)
-        } else {
-            self.asker.local.1
-        }
+        let usual = if self.asker.client.https { 443 } else { 80 };
+        self.host
+            .map_or(self.asker.local.1, |host| host.port().unwrap_or(usual))
     }
 
     fn answered(&self, method: &Method, target: &str, answer: Answer) -> Response<Body> {
