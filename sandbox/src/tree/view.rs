@@ -717,12 +717,16 @@ impl View {
     }
 
     /// Makes a name disappear: forgotten, or marked as removed when a tree has it.
-    fn hide(&mut self, mounts: &Mounts, directory: Node, name: &[u8]) {
-        let in_tree = match directory {
+    /// Whether a tree has this name, whatever the instance has made of it.
+    pub(crate) fn tree_has(&self, mounts: &Mounts, directory: Node, name: &[u8]) -> bool {
+        match directory {
             Node::Base(tree, number) => mounts.tree(tree).child(number, name).is_some(),
             _ => false,
-        };
-        if in_tree {
+        }
+    }
+
+    fn hide(&mut self, mounts: &Mounts, directory: Node, name: &[u8]) {
+        if self.tree_has(mounts, directory, name) {
             self.set(directory, name, None);
         } else if let Some(changed) = self.changed.get_mut(&directory) {
             if changed.remove(name).is_some() {

@@ -423,6 +423,33 @@ fn scratch_limit_is_kept() {
 }
 
 #[test]
+fn own_files_can_be_removed_when_scratch_is_full() {
+    let tree = MemoryTree::new().file("/page", b"page".to_vec());
+    let mounts = Mounts::new().mount("/", Arc::new(tree));
+    let mut refused = 0;
+    // One of these limits is reached exactly by two pages and what names them.
+    for records in 0..8 {
+        let limits = Limits {
+            scratch_bytes: 2 * 4096 + records * 512,
+            ..Limits::default()
+        };
+        let played = Script::new()
+            .path(AREA, "/tmp/a")
+            .path(AREA + 100, "/page")
+            .call(libc::SYS_open, [AREA, 0o102, 0o600])
+            .call(libc::SYS_write, [3, AREA, 0x2000])
+            .call(libc::SYS_unlink, [AREA + 100])
+            .call(libc::SYS_unlink, [AREA])
+            .play(&snapshot("calls", &limits, &mounts));
+        if played.results[2] == 3 {
+            refused += u32::from(played.results[4] == errno(libc::ENOSPC));
+            assert_eq!(played.results[5], 0, "{records} records");
+        }
+    }
+    assert!(refused > 0, "no limit was reached exactly");
+}
+
+#[test]
 fn number_of_files_is_limited() {
     let limits = Limits {
         files: 16,
