@@ -552,14 +552,20 @@ impl Waiting {
         true
     }
 
-    /// Gives the guest its request and runs it until it waits again. Limits of time count from here.
+    /// Takes what the guest has answered to the request before the one it waits for: the response, and what it wrote to
+    /// standard output, when that is buffered.
+    pub fn take_answer(&mut self) -> (Option<Response>, Vec<u8>) {
+        let [stdout, _] = self.instance.channels.take_output();
+        (self.instance.exchange.response.take(), stdout)
+    }
+
+    /// Gives the guest its request and runs it until it waits again. Its limits and what it uses count from here.
     ///
     /// # Errors
     /// What is left of it when it ended before that.
     pub fn serve_next(mut self, request: &Request) -> Result<Waiting, Box<Finished>> {
         self.instance.exchange.response = None;
-        self.instance.usage.wall_ns = 0;
-        self.instance.usage.cpu_ns = 0;
+        self.instance.usage = Usage::default();
         self.instance.deliver(request);
         self.instance.run_to_accept()
     }

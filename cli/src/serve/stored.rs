@@ -1,7 +1,7 @@
 //! The snapshot that an image can bring along, so that a server need not warm up.
 //!
-//! It is a file of the image: the hash of the one program, set of files and way of warming up that it fits, then the
-//! snapshot as one zstd frame, without the dictionary of the other files, which a start would have to unpack first. A
+//! It is a file of the image: the hash of the one program, set of files and way of warming up that it fits, then as one
+//! zstd frame the requests it was warmed with (length, JSON) and the snapshot, without the dictionary of the other files, which a start would have to unpack first. A
 //! server that finds another hash warms up instead. Nobody trusts it more than the image: what it may ask for is the
 //! sandbox's to decide.
 
@@ -13,6 +13,7 @@ use imagefs::{Image, Ino};
 use sandbox::Snapshot;
 
 use super::wire::Setup;
+use super::worker::Warmed;
 
 /// Where it lies in an image. An empty file is no snapshot, and keeps the place.
 pub(crate) const SNAPSHOT_PATH: &str = "/.zapp/snapshot";
@@ -31,7 +32,7 @@ pub(crate) fn find(
     image: &Image,
     setup: &Setup,
     cold: &Snapshot,
-) -> anyhow::Result<Option<Snapshot>> {
+) -> anyhow::Result<Option<Warmed>> {
     let Some(ino) = place(image).filter(|ino| image.stat(*ino).size > 0) else {
         return Ok(None);
     };
@@ -49,20 +50,32 @@ pub(crate) fn find(
     zstd::Decoder::with_buffer(snapshot)
         .and_then(|decoder| decoder.take(max).read_to_end(&mut plain))
         .context("unpacking it")?;
-    Ok(Some(cold.restore(&plain)?))
+    let too_short = "it is too short";
+    let (len, rest) = plain.split_first_chunk().context(too_short)?;
+    let len = usize::try_from(u32::from_le_bytes(*len))?;
+    let (requests, snapshot) = rest.split_at_checked(len).context(too_short)?;
+    Ok(Some(Warmed {
+        requests: serde_json::from_slice(requests).context("its requests")?,
+        snapshot: cold.restore(snapshot)?,
+    }))
 }
 
 /// Writes a snapshot for [`find`].
 pub(crate) fn write(
     image: &Image,
     setup: &Setup,
-    snapshot: &Snapshot,
+    warmed: &Warmed,
     to: &mut File,
 ) -> anyhow::Result<()> {
     to.write_all(&of(image, setup))
         .context("writing the snapshot")?;
     let mut packed = zstd::Encoder::new(to, LEVEL).context("packing the snapshot")?;
-    snapshot.store(&mut packed)?;
+    let requests = serde_json::to_vec(&warmed.requests)?;
+    let len = u32::try_from(requests.len())?.to_le_bytes();
+    packed
+        .write_all(&[&len[..], &requests].concat())
+        .context("writing the snapshot")?;
+    warmed.snapshot.store(&mut packed)?;
     packed.finish().context("writing the snapshot")?;
     Ok(())
 }

@@ -355,7 +355,7 @@ fn address(variables: &Pairs) -> Address {
 }
 
 /// The variables with some of them replaced or added.
-fn with<N: AsRef<[u8]>, V: AsRef<[u8]>>(variables: &Pairs, others: &[(N, V)]) -> Pairs {
+pub(super) fn with<N: AsRef<[u8]>, V: AsRef<[u8]>>(variables: &Pairs, others: &[(N, V)]) -> Pairs {
     let mut all: Pairs = variables
         .iter()
         .filter(|(name, _)| !others.iter().any(|(other, _)| other.as_ref() == name))

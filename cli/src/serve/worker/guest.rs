@@ -7,11 +7,12 @@ use anyhow::{Context, anyhow};
 use imagefs::Image;
 use sandbox::{
     Config, Finished, ImageTree, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox,
-    Snapshot, Waiting,
+    Snapshot,
 };
 
 use super::backend::{Asked, Backend, Cancel};
-use super::bootstrap::{Bootstraps, value};
+use super::bootstrap::Bootstraps;
+use super::warm;
 use crate::serve::stored;
 use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
 
@@ -65,18 +66,18 @@ impl Guests {
             None
         });
         let is_stored = brought.is_some();
-        let warm = match brought {
-            Some(warm) => warm,
-            None => warm_up(&cold, setup)?,
+        let warmed = match brought {
+            Some(warmed) => warmed,
+            None => warm::up(&cold, setup)?,
         };
         let bootstraps = setup
             .bootstrap
             .as_ref()
-            .map(|plan| Bootstraps::start(plan, &setup.warmup, &warm))
+            .map(|plan| Bootstraps::start(plan, &warmed.requests, &warmed.snapshot))
             .transpose()?;
         Ok(Guests {
             start: Start::Warm {
-                snapshot: warm,
+                snapshot: warmed.snapshot,
                 is_stored,
                 bootstraps,
             },
@@ -95,18 +96,8 @@ impl Guests {
     }
 }
 
-/// The snapshot that [`Guests::start`] makes of an image which brings none.
-pub(super) fn warmed(
-    image: &Image,
-    setup: &Setup,
-    confine: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Snapshot> {
-    let cold = load(image, setup, confine)?;
-    warm_up(&cold, setup)
-}
-
 /// Loads and verifies the program.
-fn load(
+pub(super) fn load(
     image: &Image,
     setup: &Setup,
     confine: impl FnOnce() -> anyhow::Result<()>,
@@ -130,17 +121,6 @@ fn load(
     Ok(sandbox.start(&program, &limits(&setup.limits), &mounts)?)
 }
 
-/// Guests run on threads of their own: the runtime blocks signals there.
-fn warm_up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
-    std::thread::scope(|scope| {
-        let warming = std::thread::Builder::new()
-            .name("warm-up".to_owned())
-            .stack_size(1 << 20);
-        let running = warming.spawn_scoped(scope, || warm(cold, setup))?;
-        running.join().map_err(|_| anyhow!("warming up panicked"))?
-    })
-}
-
 /// What all instances at once may use, and two more: one that is being warmed, and one it is compared with.
 fn budget(setup: &Setup) -> u64 {
     let limits = &setup.limits;
@@ -161,65 +141,6 @@ fn limits(limits: &Limits) -> sandbox::Limits {
         files: limits.files,
         ..sandbox::Limits::default()
     }
-}
-
-/// Runs the program to `accept`, answers the warm-up requests one after the other, and freezes. Whatever they did to
-/// files is taken back: a request finds those of the image.
-fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Snapshot> {
-    let mut requests: Vec<&Pairs> = setup.warmup.iter().collect();
-    let waiting = 'start: loop {
-        let mut waiting = run_to_accept(cold, setup)?;
-        let files = waiting.file_changes();
-        for (index, variables) in requests.iter().enumerate() {
-            let request = Request {
-                variables: (*variables).clone(),
-            };
-            waiting = match waiting.serve_next(&request) {
-                Ok(next) => next,
-                Err(ended) => {
-                    // Its end was the instance's, too: from the start, without it.
-                    let uri = imagefs::printable(value(variables, b"REQUEST_URI"));
-                    eprintln!("warm-up request {uri} failed: {}", describe(&ended));
-                    requests.remove(index);
-                    continue 'start;
-                }
-            };
-        }
-        if !waiting.take_back_files(&files) {
-            eprintln!("the program holds files of its own open; every request will find them");
-        }
-        break waiting;
-    };
-    let snapshot = waiting.freeze(true)?;
-    drop(waiting.finish());
-    // One more, to learn which pages a request writes; it is the first of the list and nobody's in particular.
-    if let Some(&variables) = requests.first() {
-        let request = Request {
-            variables: last(variables.clone()),
-        };
-        drop(
-            Instance::builder(&snapshot)
-                .request(request)
-                .build()?
-                .run_warming(),
-        );
-    }
-    Ok(snapshot)
-}
-
-/// A new instance of the program, waiting for its first request.
-fn run_to_accept(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Waiting> {
-    let builder = Instance::builder(cold).args(setup.arguments.iter().map(String::as_str));
-    let builder = setup
-        .environment
-        .iter()
-        .fold(builder, |b, variable| b.env(variable.as_str()));
-    builder.build()?.run_to_accept().map_err(|ended| {
-        anyhow!(
-            "the program ended before it accepted a request: {}",
-            describe(&ended)
-        )
-    })
 }
 
 /// How a guest ended and the end of what it said, for people.

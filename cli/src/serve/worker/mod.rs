@@ -9,11 +9,13 @@ mod confine;
 mod guest;
 mod hello;
 mod serve;
+mod warm;
 
 #[cfg(test)]
 pub(crate) use backend::{Asked, Backend, Cancel};
 #[cfg(test)]
 pub(crate) use serve::serve;
+pub(crate) use warm::Warmed;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -92,8 +94,9 @@ fn start(socket: &UnixStream) -> anyhow::Result<Option<(guest::Guests, u32)>> {
     let image = Image::from_file(image)?;
     let confine = || confine::before_guests(files);
     if let Some(mut store) = store {
-        let snapshot = guest::warmed(&image, &setup, confine)?;
-        stored::write(&image, &setup, &snapshot, &mut store)?;
+        let cold = guest::load(&image, &setup, confine)?;
+        let warmed = warm::up(&cold, &setup)?;
+        stored::write(&image, &setup, &warmed, &mut store)?;
         return Ok(None);
     }
     let guests = guest::Guests::start(&image, &setup, confine)?;
