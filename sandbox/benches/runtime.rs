@@ -91,7 +91,8 @@ fn instance_life() {
             .build()
             .expect("room")
     };
-    let _warmed = build().run_warming();
+    let (_, pages) = build().run_warming();
+    snapshot.keep_hot(&[pages], 1);
     let directory = tempfile::tempdir().expect("temporary directory");
     let native = directory.path().join("hello");
     build_native(&native);

@@ -3,6 +3,7 @@
 use crate::channel::{Channels, Input, Output, Reader, Writer};
 use crate::error::Error;
 use crate::freeze;
+use crate::hot::WrittenPages;
 use crate::layout::offset;
 use crate::limits::LimitKind;
 use crate::proof;
@@ -230,11 +231,9 @@ impl Instance {
         self.finish(outcome)
     }
 
-    /// Runs the guest like [`Instance::run`] and records the pages it wrote as the snapshot's hot set,
-    /// if that has not been done yet: pages that every later instance has from its start. They show
-    /// in the timing of all later instances, so the run must not depend on anybody's data.
+    /// Runs the guest like [`Instance::run`], and says as well which pages it wrote, for [`Snapshot::keep_hot`].
     #[must_use]
-    pub fn run_warming(mut self) -> Finished {
+    pub fn run_warming(mut self) -> (Finished, WrittenPages) {
         let outcome = match self.resume() {
             HandlerLeft::Ended(outcome) => outcome,
             HandlerLeft::Accept => Outcome::Idle,
@@ -244,10 +243,11 @@ impl Instance {
             .as_ref()
             .expect("an instance has its slot until it is finished");
         let mut private = Vec::new();
-        if slot.scan(&self.snapshot, &mut private).is_ok() {
-            self.snapshot.fix_hot(private);
+        if slot.scan(&self.snapshot, &mut private).is_err() {
+            // The reset that follows says so, too.
+            private.clear();
         }
-        self.finish(outcome)
+        (self.finish(outcome), WrittenPages(private))
     }
 
     /// Runs the guest until it waits in `accept`.

@@ -24,6 +24,7 @@ mod channel;
 mod error;
 mod files;
 mod freeze;
+mod hot;
 mod instance;
 mod layout;
 mod limits;
@@ -50,6 +51,7 @@ mod tests;
 
 pub use channel::{Input, Output};
 pub use error::Error;
+pub use hot::WrittenPages;
 pub use instance::{Builder, FileChanges, Finished, Instance, Waiting};
 pub use limits::{LimitKind, Limits};
 pub use program::Program;

@@ -6,6 +6,7 @@
 //! slot it was taken in.
 
 use crate::error::Error;
+use crate::hot::{WrittenPages, written_by};
 use crate::layout::{Layout, THREAD_AREA, THREAD_AREA_LEN, offset, size};
 use crate::limits::Limits;
 use crate::program::{Content, Program};
@@ -259,8 +260,14 @@ impl Snapshot {
         self.0.hot.get().map_or(0, |hot| hot.pages)
     }
 
-    /// Fixes the hot set, once: pages that instances run for warming up have written. Must not be
-    /// derived from a request of anybody's, because it shows in the timing of all later instances.
+    /// Fixes the hot set, once: pages that at least `share` of these runs wrote, which every later instance has from its
+    /// start instead of a fault each. They show in the timing of all later instances, so the runs must not depend on
+    /// anybody's data.
+    pub fn keep_hot(&self, runs: &[WrittenPages], share: usize) {
+        self.fix_hot(written_by(runs, share));
+    }
+
+    /// Fixes the hot set, once.
     pub(crate) fn fix_hot(&self, ranges: Vec<Range<u64>>) {
         let pages = ranges
             .iter()

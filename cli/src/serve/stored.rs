@@ -70,6 +70,9 @@ pub(crate) fn write(
     to.write_all(&of(image, setup))
         .context("writing the snapshot")?;
     let mut packed = zstd::Encoder::new(to, LEVEL).context("packing the snapshot")?;
+    packed
+        .include_checksum(true)
+        .context("packing the snapshot")?;
     let requests = serde_json::to_vec(&warmed.requests)?;
     let len = u32::try_from(requests.len())?.to_le_bytes();
     packed

@@ -147,7 +147,8 @@ fn every_call_that_fails_costs_its_slot_and_nothing_else() {
             loop {
                 let snapshot = start();
                 if kind == 1 {
-                    let _warmed = soil.instance(&snapshot).run_warming();
+                    let (_, pages) = soil.instance(&snapshot).run_warming();
+                    snapshot.keep_hot(&[pages], 1);
                     // The kept slot is taken, so that the next is a new one.
                     std::mem::forget(soil.instance(&snapshot));
                 }

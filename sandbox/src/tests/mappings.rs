@@ -120,7 +120,8 @@ fn every_byte_is_the_snapshots_after_a_reset() {
             builder.build().expect("room")
         };
         if warm {
-            let _ = build().run_warming();
+            let (_, pages) = build().run_warming();
+            snapshot.keep_hot(&[pages], 1);
         }
         let finished = build().run();
         assert!(

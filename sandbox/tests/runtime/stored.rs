@@ -79,13 +79,12 @@ fn ask(snapshot: &Snapshot) -> Finished {
 #[test]
 fn stored_guest_comes_back_as_it_was() {
     let original = warmed();
-    drop(
-        Instance::builder(&original)
-            .request(Request::default())
-            .build()
-            .expect("room")
-            .run_warming(),
-    );
+    let (_, pages) = Instance::builder(&original)
+        .request(Request::default())
+        .build()
+        .expect("room")
+        .run_warming();
+    original.keep_hot(&[pages], 1);
     let restored = start().restore(&stored(&original)).expect("it is sound");
     let (want, got) = (ask(&original), ask(&restored));
     assert_eq!(want.report.outcome, Outcome::Exited { status: 0 });

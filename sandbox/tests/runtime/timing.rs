@@ -134,7 +134,8 @@ fn time_of_first_stores_tells_nothing_about_the_instance_before() {
             .expect("fits");
         if warm > 0 {
             let hot: Vec<usize> = random.order()[..warm].to_vec();
-            let _ = instance(&snapshot, records(STORE, &hot)).run_warming();
+            let (_, pages) = instance(&snapshot, records(STORE, &hot)).run_warming();
+            snapshot.keep_hot(&[pages], 1);
         }
         let (own, other) = guesses(&snapshot, &mut random);
         let all = ROUNDS * PAGES;

@@ -20,6 +20,7 @@ use anyhow::{bail, ensure};
 use sandbox::{Finished, Instance, Request, Snapshot};
 
 use super::guest::{describe, last};
+use super::warm::hot_share;
 use crate::serve::wire::{self, BootstrapKind, Pairs};
 
 /// Tells the guest what to do with a warm-up request.
@@ -212,7 +213,8 @@ impl Shared {
             snapshot: frozen,
             word: word.into_bytes().into(),
         };
-        for (index, variables) in self.warmup.iter().enumerate() {
+        let mut written = Vec::new();
+        for variables in &self.warmup {
             if !may_go_on(variables, script(&self.plan.request)) {
                 continue;
             }
@@ -227,27 +229,24 @@ impl Shared {
             let request = Request {
                 variables: last(asked),
             };
-            let ask = |snapshot: &Snapshot, warming| -> anyhow::Result<Finished> {
-                let instance = Instance::builder(snapshot)
-                    .request(request.clone())
-                    .build()?;
-                Ok(if warming {
-                    instance.run_warming()
-                } else {
-                    instance.run()
-                })
+            let build = |snapshot: &Snapshot| {
+                let builder = Instance::builder(snapshot).request(request.clone());
+                builder.build()
             };
-            let found = ask(&made.snapshot, index == 0)?;
+            let (found, pages) = build(&made.snapshot)?.run_warming();
+            written.push(pages);
             ensure!(
                 !made.shows_in(&found),
                 "the answer shows the request that was frozen"
             );
-            let expected = ask(&self.default, false)?;
+            let ask = || Ok::<_, sandbox::Error>(build(&self.default)?.run());
+            let expected = ask()?;
             // A page that differs from itself tells nothing.
-            if !is_same(&found, &expected) && is_same(&expected, &ask(&self.default, false)?) {
+            if !is_same(&found, &expected) && is_same(&expected, &ask()?) {
                 bail!("{}: {}", uri(variables), difference(&found, &expected));
             }
         }
+        made.snapshot.keep_hot(&written, hot_share(written.len()));
         Ok(made)
     }
 

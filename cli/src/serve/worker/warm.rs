@@ -47,15 +47,22 @@ fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
     };
     let snapshot = waiting.freeze(true)?;
     drop(waiting.finish());
-    // One more, to learn which pages a request writes; it is the first of the list and nobody's in particular.
-    if let Some(variables) = requests.first() {
+    // Once more, to learn which pages a request writes; they are nobody's in particular.
+    let mut written = Vec::new();
+    for variables in &requests {
         let request = Request {
             variables: last(variables.clone()),
         };
         let instance = Instance::builder(&snapshot).request(request).build()?;
-        drop(instance.run_warming());
+        written.push(instance.run_warming().1);
     }
+    snapshot.keep_hot(&written, hot_share(written.len()));
     Ok(Warmed { snapshot, requests })
+}
+
+/// Of so many runs, how many must have written a page for every instance to have it from its start.
+pub(super) fn hot_share(runs: usize) -> usize {
+    1
 }
 
 /// Answers the requests and those they lead to, which are added. The error is the index of one that ended the program.
