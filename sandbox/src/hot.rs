@@ -39,10 +39,12 @@ mod tests {
 
     #[test]
     fn share_says_how_many_runs_must_have_written_a_page() {
-        let runs: Vec<WrittenPages> = [&[0..4, 6..8][..], &[2..6], &[3..5, 7..9, 20..21]]
-            .into_iter()
-            .map(|ranges| WrittenPages(ranges.to_vec()))
-            .collect();
+        let runs = [
+            vec![0..4, 6..8],
+            vec![2..4, 4..6],
+            vec![3..5, 7..9, 20..21],
+        ]
+        .map(WrittenPages);
         let pages = |share| -> Vec<u64> {
             let ranges = written_by(&runs, share);
             assert!(ranges.windows(2).all(|pair| pair[0].end < pair[1].start));
