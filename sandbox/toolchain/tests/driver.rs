@@ -99,6 +99,29 @@ fn a_library_and_a_program_in_steps() {
     );
 }
 
+/// GCC writes to a pipe, and would look for a profile by the name of the source in the working folder.
+#[test]
+fn a_profile_is_looked_for_beside_the_object() {
+    let folder = folder_with(&[("part.c", "int twice(int x) { return 2 * x; }\n")]);
+    std::fs::create_dir(folder.path().join("objects")).expect("a folder");
+    for (object, profile) in [
+        ("objects/other.o", "/objects/other.gcda"),
+        ("part.o", "/part.gcda"),
+    ] {
+        let args = [
+            "-c",
+            "-O2",
+            "-fprofile-use",
+            "-Wmissing-profile",
+            "part.c",
+            "-o",
+            object,
+        ];
+        let said = String::from_utf8_lossy(&works(folder.path(), &args).stderr).into_owned();
+        assert!(said.contains(profile), "{said}");
+    }
+}
+
 #[test]
 fn configure_scripts_get_their_answers() {
     let folder = folder_with(&[

@@ -131,6 +131,7 @@ fn assembly(
     let mut gcc = tools::compiler(options)?;
     gcc.args(extra);
     dependencies(options, output, &mut gcc);
+    auxiliary(output, &mut gcc);
     let stage = if input.language == Language::AssemblyWithCpp {
         "-E"
     } else {
@@ -174,6 +175,23 @@ fn dependencies(options: &Options, output: &Path, gcc: &mut Command) {
     if !options.dependency_target {
         gcc.arg("-MQ").arg(output);
     }
+}
+
+/// Names auxiliary files, a profile above all (`-fprofile-use`), after the real output as well: GCC looks for `DIR/NAME.gcda`
+/// beside `DIR/NAME.o`.
+fn auxiliary(output: &Path, gcc: &mut Command) {
+    let Some(name) = output.file_stem().filter(|_| output != Path::new("-")) else {
+        return;
+    };
+    let mut folder = output.with_file_name("").into_os_string();
+    if folder.is_empty() {
+        folder.push("./");
+    }
+    let mut base = name.to_owned();
+    base.push(".c");
+    gcc.arg("-dumpdir").arg(folder);
+    gcc.arg("-dumpbase").arg(base);
+    gcc.args(["-dumpbase-ext", ".c"]);
 }
 
 fn language_option(language: Language) -> &'static str {
