@@ -183,6 +183,8 @@ make_php() {
     # Objects of both kinds come from one configuration; each kind builds in a copy of it.
     [ -d "$2/php" ] || cp -a "$work/build-php" "$2/php"
     cd "$2/php"
+    # Counts for the compiler, see zapp.mk; there are none while they are taken.
+    [ -z "${profile-}" ] || tar -xf "$profile"
     # An undeclared function would be taken to return an int, and lose half of a pointer.
     make -j"$jobs" -f "$here/zapp.mk" ZAPP="$here" HOST="$host" LIBTOOL="$here/libtool" LIBRARIES="$2/lib" CC="$1" \
         CPPFLAGS="-I$here/shim -D_GNU_SOURCE -Werror=implicit-function-declaration" zapp/php

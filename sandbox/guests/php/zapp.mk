@@ -19,6 +19,12 @@ ZAPP_OBJECTS := $(ZAPP_OPCACHE:%=zapp/opcache/%.o) $(ZAPP_SAPI:%=zapp/%.o)
 # main() of the command line becomes a function that main.c calls, and starts by way of cli.c.
 sapi/cli/php_cli.lo: COMMON_FLAGS += -Dmain=php_cli_main -Dsapi_startup=zapp_cli_startup
 
+# Code is laid out after counts of how often each branch is taken (`train` made them, `make_php` puts them beside the objects). What was never reached is compiled as without counts, not for size; and cold code would otherwise
+# have string instructions that the sandbox does not know.
+ZAPP_COUNTED := $(patsubst ./%.gcda,%,$(shell find . -name '*.gcda'))
+$(ZAPP_COUNTED:%=%.lo) $(ZAPP_COUNTED:%=%.o): COMMON_FLAGS += -fprofile-use -fprofile-partial-training \
+	--param=profile-func-internal-id=1 -mstringop-strategy=libcall -Wno-missing-profile -Wno-coverage-mismatch
+
 ZAPP_COMPILE = $(CC) $(COMMON_FLAGS) $(CFLAGS_CLEAN) -DZEND_ENABLE_STATIC_TSRMLS_CACHE=1 -std=gnu11
 
 # What opcache's configure would have found, and the names it has only as a shared object.
