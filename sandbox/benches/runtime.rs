@@ -92,7 +92,7 @@ fn instance_life() {
             .expect("room")
     };
     let (_, pages) = build().run_warming();
-    snapshot.keep_hot(&[pages], 1);
+    snapshot.keep_hot(&[pages]);
     let directory = tempfile::tempdir().expect("temporary directory");
     let native = directory.path().join("hello");
     build_native(&native);

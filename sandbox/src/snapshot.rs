@@ -260,11 +260,10 @@ impl Snapshot {
         self.0.hot.get().map_or(0, |hot| hot.pages)
     }
 
-    /// Fixes the hot set, once: pages that at least `share` of these runs wrote, which every later instance has from its
-    /// start instead of a fault each. They show in the timing of all later instances, so the runs must not depend on
-    /// anybody's data.
-    pub fn keep_hot(&self, runs: &[WrittenPages], share: usize) {
-        self.fix_hot(written_by(runs, share));
+    /// Fixes the hot set, once: pages that these runs wrote, which every later instance has from its start instead of a
+    /// fault each. They show in the timing of all later instances, so the runs must not depend on anybody's data.
+    pub fn keep_hot(&self, runs: &[WrittenPages]) {
+        self.fix_hot(written_by(runs));
     }
 
     /// Fixes the hot set, once.

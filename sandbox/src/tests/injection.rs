@@ -148,7 +148,7 @@ fn every_call_that_fails_costs_its_slot_and_nothing_else() {
                 let snapshot = start();
                 if kind == 1 {
                     let (_, pages) = soil.instance(&snapshot).run_warming();
-                    snapshot.keep_hot(&[pages], 1);
+                    snapshot.keep_hot(&[pages]);
                     // The kept slot is taken, so that the next is a new one.
                     std::mem::forget(soil.instance(&snapshot));
                 }

@@ -121,7 +121,7 @@ fn every_byte_is_the_snapshots_after_a_reset() {
         };
         if warm {
             let (_, pages) = build().run_warming();
-            snapshot.keep_hot(&[pages], 1);
+            snapshot.keep_hot(&[pages]);
         }
         let finished = build().run();
         assert!(

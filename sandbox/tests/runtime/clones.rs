@@ -213,7 +213,7 @@ fn hot_pages_stay_and_everything_else_goes() {
         .build()
         .expect("room")
         .run_warming();
-    snapshot.keep_hot(&[pages], 1);
+    snapshot.keep_hot(&[pages]);
     assert!(warmed.report.usage.private_bytes > 1 << 20);
     for _ in 0..20 {
         let shown = Shown::of(&serve(&snapshot));

@@ -84,7 +84,7 @@ fn stored_guest_comes_back_as_it_was() {
         .build()
         .expect("room")
         .run_warming();
-    original.keep_hot(&[pages], 1);
+    original.keep_hot(&[pages]);
     let restored = start().restore(&stored(&original)).expect("it is sound");
     let (want, got) = (ask(&original), ask(&restored));
     assert_eq!(want.report.outcome, Outcome::Exited { status: 0 });

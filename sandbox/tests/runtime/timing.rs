@@ -135,7 +135,7 @@ fn time_of_first_stores_tells_nothing_about_the_instance_before() {
         if warm > 0 {
             let hot: Vec<usize> = random.order()[..warm].to_vec();
             let (_, pages) = instance(&snapshot, records(STORE, &hot)).run_warming();
-            snapshot.keep_hot(&[pages], 1);
+            snapshot.keep_hot(&[pages]);
         }
         let (own, other) = guesses(&snapshot, &mut random);
         let all = ROUNDS * PAGES;

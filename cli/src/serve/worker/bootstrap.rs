@@ -20,7 +20,6 @@ use anyhow::{bail, ensure};
 use sandbox::{Finished, Instance, Request, Snapshot};
 
 use super::guest::{describe, last};
-use super::warm::hot_share;
 use crate::serve::wire::{self, BootstrapKind, Pairs};
 
 /// Tells the guest what to do with a warm-up request.
@@ -246,7 +245,7 @@ impl Shared {
                 bail!("{}: {}", uri(variables), difference(&found, &expected));
             }
         }
-        made.snapshot.keep_hot(&written, hot_share(written.len()));
+        made.snapshot.keep_hot(&written);
         Ok(made)
     }
 

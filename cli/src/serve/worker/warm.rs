@@ -56,13 +56,8 @@ fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
         let instance = Instance::builder(&snapshot).request(request).build()?;
         written.push(instance.run_warming().1);
     }
-    snapshot.keep_hot(&written, hot_share(written.len()));
+    snapshot.keep_hot(&written);
     Ok(Warmed { snapshot, requests })
-}
-
-/// Of so many runs, how many must have written a page for every instance to have it from its start.
-pub(super) fn hot_share(runs: usize) -> usize {
-    1
 }
 
 /// Answers the requests and those they lead to, which are added. The error is the index of one that ended the program.
