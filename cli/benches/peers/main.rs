@@ -1,14 +1,16 @@
 //! What a request costs, beside other ways to run PHP: CPU time of all processes of a server, one batch of requests after
 //! the other, servers taking turns in each round.
 //!
-//! `cargo bench -p zapp --bench peers -- [wordpress|hello|playground]… [rounds=N]`
+//! `cargo bench -p zapp --bench peers -- [wordpress|hello|playground|start]… [rounds=N]`
 //!
 //! Peers come from Debian (php8.2-fpm, php8.2-cgi, php8.2-sqlite3, nginx-light) and npm (`@wp-playground/cli`); one that
-//! is missing is named and left out. `hello` and `wordpress` need the PHP guest, which `zapp demo` builds.
+//! is missing is named and left out. All need the PHP guest, which is built when it is missing. `start` is about elapsed time, and
+//! runs only when it is named.
 
 mod client;
 mod process;
 mod servers;
+mod start;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +33,9 @@ fn main() {
         .filter(|a| !a.contains('='))
         .map(String::as_str)
         .collect();
-    let wanted = |name: &str| names.is_empty() && name != "playground" || names.contains(&name);
+    let wanted = |name: &str| {
+        names.is_empty() && !["playground", "start"].contains(&name) || names.contains(&name)
+    };
     let work = tempfile::tempdir().expect("a scratch directory");
     if wanted("wordpress") || wanted("playground") {
         let image = demo_image(&["--wordpress"]);
@@ -40,6 +44,14 @@ fn main() {
     }
     if wanted("hello") {
         hello(work.path(), rounds);
+    }
+    if wanted("start") {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let sites = [
+            ("blog", sources.join("fixtures/sites/blog")),
+            ("WordPress", wordpress()),
+        ];
+        start::first_answers(&sites, work.path(), rounds);
     }
 }
 
