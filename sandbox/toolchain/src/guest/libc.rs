@@ -265,6 +265,10 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let make = |args: &[&str]| {
         let mut make = Command::new("make");
+        // The compiler may be asked for by a make that has a jobserver of its own, which this one cannot reach.
+        for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"] {
+            make.env_remove(variable);
+        }
         make.current_dir(tree)
             .env("ZAPP_SYSROOT", entry)
             .env("TMPDIR", tree)
