@@ -3,7 +3,8 @@
 //! A guest runs in a slot, 4 GiB of address space whose base is in `%r14` and in gs. A text that
 //! [`verify`] accepts can read and write only its slot, execute only the instructions that were
 //! verified, and leave only through the call table, whatever its registers and memory hold. The
-//! text is read as data: nothing is executed, no system call is made, no state is kept.
+//! text is read as data: nothing is executed, no system call is made (but for the threads of [`verify_on`]), no state
+//! is kept.
 //!
 //! How the proof goes. Claim: at every step, the next instruction is a verified one or faults,
 //! `%r14` and gs are the base, rsp lies on the return stack or faults, the direction flag is clear.
