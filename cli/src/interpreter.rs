@@ -1,5 +1,6 @@
 //! The interpreter in an image: whether a site needs one, and where it is put.
 
+use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,22 +42,18 @@ pub(crate) fn is_missing(tree: &Tree, source: Option<&Path>) -> anyhow::Result<b
 
 /// Puts PHP where the manifest expects it, without copying it; PHP that is there makes way.
 pub(crate) fn add(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
-    let open = || {
-        let file = std::fs::File::open(php)?;
-        let size = file.metadata()?.size();
-        Ok::<_, std::io::Error>((file, size))
-    };
-    let (file, size) = open().with_context(|| php.display().to_string())?;
+    let file = File::open(php).with_context(|| php.display().to_string())?;
+    put(tree, PROGRAM_PATH, &Arc::new(file))
+}
+
+/// Puts a file as it is now into a directory of the tree's root, without copying it; what is there makes way.
+pub(crate) fn put(tree: &mut Tree, path: &str, file: &Arc<File>) -> anyhow::Result<()> {
+    let size = file.metadata()?.size();
     let source = Source::Stored {
-        file: Arc::new(file),
+        file: Arc::clone(file),
         offset: 0,
         data: None,
     };
-    put(tree, PROGRAM_PATH, size, source)
-}
-
-/// Puts a file of our own into a directory of the tree's root; what is there makes way.
-pub(crate) fn put(tree: &mut Tree, path: &str, size: u64, source: Source) -> anyhow::Result<()> {
     let (dir, name) = path
         .trim_start_matches('/')
         .split_once('/')

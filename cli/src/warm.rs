@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
@@ -11,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use imagefs::tree::{Source, Tree};
+use imagefs::tree::Tree;
 use imagefs::writer::{self, PackOptions};
 use imagefs::{Error, Image};
 use rustix::fs::MemfdFlags;
@@ -30,8 +29,10 @@ const MESSAGE_MAX: usize = 1 << 20;
 /// the tree.
 pub(crate) fn add(tree: &mut Tree, options: &PackOptions, stop: &AtomicBool) -> anyhow::Result<()> {
     // The file is there from the beginning, so that everything else has the same place in both images.
-    let empty = Source::Bytes(Arc::from([]));
-    interpreter::put(tree, SNAPSHOT_PATH, 0, empty)?;
+    let memory = rustix::fs::memfd_create("zapp-stored", MemfdFlags::CLOEXEC)
+        .context("memory for the snapshot")?;
+    let file = Arc::new(File::from(memory));
+    interpreter::put(tree, SNAPSHOT_PATH, &file)?;
     let folder = tempfile::tempdir().context("a folder for the image that is warmed")?;
     let image = folder.path().join("cold.zapp");
     let fast = PackOptions {
@@ -41,17 +42,8 @@ pub(crate) fn add(tree: &mut Tree, options: &PackOptions, stop: &AtomicBool) -> 
     };
     writer::pack(tree.clone(), &fast, &image, &|_| (), stop)?;
     let image = Image::ingest(&image)?;
-    let memory = rustix::fs::memfd_create("zapp-stored", MemfdFlags::CLOEXEC)
-        .context("memory for the snapshot")?;
-    let file = File::from(memory);
     run(&image, &setup(&image)?, &file, stop)?;
-    let size = file.metadata().context("the snapshot's size")?.size();
-    let source = Source::Stored {
-        file: Arc::new(file),
-        offset: 0,
-        data: None,
-    };
-    interpreter::put(tree, SNAPSHOT_PATH, size, source)
+    interpreter::put(tree, SNAPSHOT_PATH, &file)
 }
 
 /// Checks that the snapshot in a packed image will be used.

@@ -32,7 +32,6 @@ const PREFIX: usize = 16;
 /// The largest head: one run for every other page of a slot would take less.
 const HEAD_MAX: usize = 16 << 20;
 const PAGE_U64: u64 = PAGE as u64;
-const PAGE_U32: u32 = 4096;
 
 /// Everything but the pages.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,13 +151,17 @@ impl Snapshot {
         if head.layout != *self.layout() {
             return Err(refused("it was made with other limits of memory"));
         }
-        let spans =
-            place(self.spans(), &head.runs).ok_or(refused("a run lies outside writable memory"))?;
-        let stored: u64 = head.runs.iter().map(|(_, len)| u64::from(*len)).sum();
+        let runs = head.runs.iter().map(|&(start, len)| {
+            let start = u64::from(start);
+            (start, start + u64::from(len))
+        });
+        let runs =
+            ranges(runs, self.spans()).ok_or(refused("a run lies outside writable memory"))?;
+        let stored: u64 = runs.iter().map(|run| run.end - run.start).sum();
         if stored != pages.len() as u64 {
             return Err(refused("its pages are cut short, or too many"));
         }
-        let hot = ranges(&head.hot, self.spans())
+        let hot = ranges(head.hot, self.spans())
             .ok_or(refused("a hot page lies outside writable memory"))?;
         let memory = Memory::from_store(self.layout(), head.brk, head.taken)
             .ok_or(refused("the heap in use lies outside the heap"))?;
@@ -190,7 +193,7 @@ impl Snapshot {
             registers: Registers::with_guest(head.registers, head.vectors.map(whole)),
             returns: head.returns,
         };
-        let restored = self.freeze(spans, sealed, frozen, state);
+        let restored = self.freeze(place(self.spans(), runs), sealed, frozen, state);
         restored.fix_hot(hot);
         Ok(restored)
     }
@@ -239,81 +242,23 @@ fn split(bytes: &[u8]) -> Result<(Head, &[u8]), Error> {
     Ok((head, &rest[pages..]))
 }
 
-/// The spans of a program's start with its writable memory as `runs` say; `None` when a run is not wholly inside.
-fn place(start: &[Span], runs: &[(u32, u32)]) -> Option<Vec<Span>> {
-    let is_sound = |(start, len): &(u32, u32)| {
-        *len > 0 && [start, len].iter().all(|n| n.is_multiple_of(PAGE_U32))
-    };
-    let in_order = runs
-        .windows(2)
-        .all(|pair| u64::from(pair[0].0) + u64::from(pair[0].1) <= u64::from(pair[1].0));
-    if !runs.iter().all(is_sound) || !in_order {
-        return None;
-    }
-    let mut spans = Vec::with_capacity(start.len() + 2 * runs.len());
-    // Each run with its place among the stored pages; a run may lie in several adjacent spans.
-    let mut stored = 0;
-    let mut rest: Vec<(Range<u64>, u64)> = Vec::with_capacity(runs.len());
-    for (start, len) in runs {
-        let start = u64::from(*start);
-        rest.push((start..start + u64::from(*len), stored));
-        stored += u64::from(*len);
-    }
-    let mut rest = rest.into_iter().peekable();
-    let mut placed = 0;
-    for span in start {
-        if !matches!(span.backing, Backing::Data(_) | Backing::Zero) {
-            spans.push(span.clone());
-            continue;
-        }
-        let mut push = |range: Range<u64>, backing| {
-            if range.start < range.end {
-                spans.push(Span {
-                    start: offset(range.start),
-                    len: size(range.end - range.start),
-                    backing,
-                });
-            }
-        };
-        let mut at = u64::from(span.start);
-        let end = at + span.len as u64;
-        while let Some((run, stored)) = rest.peek_mut().filter(|(run, _)| run.start < end) {
-            if run.start < at {
-                return None;
-            }
-            let until = run.end.min(end);
-            let len = until - run.start;
-            push(at..run.start, Backing::Zero);
-            push(run.start..until, Backing::Frozen(*stored));
-            placed += len;
-            at = until;
-            run.start = until;
-            *stored += len;
-            if run.start < run.end {
-                break;
-            }
-            rest.next();
-        }
-        push(at..end, Backing::Zero);
-    }
-    (placed == stored).then_some(spans)
+fn is_writable(span: &Span) -> bool {
+    matches!(span.backing, Backing::Data(_) | Backing::Zero)
 }
 
-/// Page ranges in order, each inside the writable memory of a program's start.
-fn ranges(pairs: &[(u64, u64)], start: &[Span]) -> Option<Vec<Range<u64>>> {
+/// Page ranges in order, each inside the writable memory of a program's start; adjacent spans are one.
+fn ranges(pairs: impl IntoIterator<Item = (u64, u64)>, start: &[Span]) -> Option<Vec<Range<u64>>> {
     let mut writable: Vec<Range<u64>> = Vec::new();
-    for span in start {
-        if matches!(span.backing, Backing::Data(_) | Backing::Zero) {
-            let (start, len) = (u64::from(span.start), span.len as u64);
-            match writable.last_mut() {
-                Some(last) if last.end == start => last.end += len,
-                _ => writable.push(start..start + len),
-            }
+    for span in start.iter().filter(|span| is_writable(span)) {
+        let (start, len) = (u64::from(span.start), span.len as u64);
+        match writable.last_mut() {
+            Some(last) if last.end == start => last.end += len,
+            _ => writable.push(start..start + len),
         }
     }
     let mut last = 0;
-    let mut ranges = Vec::with_capacity(pairs.len());
-    for &(start, end) in pairs {
+    let mut ranges = Vec::new();
+    for (start, end) in pairs {
         let is_sound = last <= start
             && start < end
             && start.is_multiple_of(PAGE_U64)
@@ -328,4 +273,43 @@ fn ranges(pairs: &[(u64, u64)], start: &[Span]) -> Option<Vec<Range<u64>>> {
         ranges.push(start..end);
     }
     Some(ranges)
+}
+
+/// The spans of a program's start with `runs`, which [`ranges`] has checked, in its writable memory. A run may lie in
+/// several adjacent spans.
+fn place(start: &[Span], runs: Vec<Range<u64>>) -> Vec<Span> {
+    let mut spans = Vec::with_capacity(start.len() + 2 * runs.len());
+    let mut rest = runs.into_iter().peekable();
+    let mut stored = 0;
+    for span in start {
+        if !is_writable(span) {
+            spans.push(span.clone());
+            continue;
+        }
+        let mut push = |range: Range<u64>, backing| {
+            if range.start < range.end {
+                spans.push(Span {
+                    start: offset(range.start),
+                    len: size(range.end - range.start),
+                    backing,
+                });
+            }
+        };
+        let mut at = u64::from(span.start);
+        let end = at + span.len as u64;
+        while let Some(run) = rest.peek_mut().filter(|run| run.start < end) {
+            let until = run.end.min(end);
+            push(at..run.start, Backing::Zero);
+            push(run.start..until, Backing::Frozen(stored));
+            stored += until - run.start;
+            at = until;
+            run.start = until;
+            if run.start < run.end {
+                break;
+            }
+            rest.next();
+        }
+        push(at..end, Backing::Zero);
+    }
+    spans
 }

@@ -4,8 +4,8 @@
 //! `cargo bench -p zapp --bench peers -- [wordpress|hello|playground|start]… [rounds=N]`
 //!
 //! Peers come from Debian (php8.2-fpm, php8.2-cgi, php8.2-sqlite3, nginx-light) and npm (`@wp-playground/cli`); one that
-//! is missing is named and left out. All need the PHP guest, which is built when it is missing. `start` is about elapsed time, and
-//! runs only when it is named.
+//! is missing is named and left out. All need the PHP guest, which is built when it is missing. `start` is about elapsed
+//! time, and runs only when it is named.
 
 mod client;
 mod process;

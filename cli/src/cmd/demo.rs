@@ -6,7 +6,6 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, bail};
-use clap::Parser;
 use imagefs::scan::{ScanOptions, scan};
 use imagefs::writer::{PackOptions, pack};
 use toolchain::guest::Guest;
@@ -29,13 +28,6 @@ pub(crate) struct Args {
     /// Only make the image, and print its path
     #[arg(long)]
     pack_only: bool,
-}
-
-/// The serve command's own arguments, to be filled in as if typed.
-#[derive(Debug, Parser)]
-struct ServeLine {
-    #[command(flatten)]
-    args: serve::Args,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
@@ -64,15 +56,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         writeln!(std::io::stdout(), "{}", image.display())?;
         return Ok(Status::Done);
     }
-    let line = ["serve", "--listen", &args.listen].map(std::ffi::OsString::from);
-    let line = ServeLine::try_parse_from(line.into_iter().chain([image.clone().into_os_string()]))?;
+    let server = serve::typed([
+        "--listen".into(),
+        (&args.listen).into(),
+        image.clone().into_os_string(),
+    ])?;
     eprintln!(
         "\n  the {name} is at  http://{}/\n  its image is at   {}\n\n  Every page comes from a fresh confined instance. Try the search, then in another terminal:\n    \
          zapp ls -lR {1}\n    zapp info {1}\n    zapp run {1} -r 'echo PHP_VERSION, \"\\n\";'\n  Ctrl-C ends it.\n",
         args.listen,
         image.display(),
     );
-    serve::run(&line.args)
+    serve::run(&server)
 }
 
 fn say(what: &str) {

@@ -28,7 +28,8 @@ use crate::{interpreter, interrupt, warm};
 ///
 /// The same tree gives the same bytes, whoever packs it, when and where. The image is written under a temporary name,
 /// compared with the source byte for byte, and then renamed. Whatever the image has otherwise than the source is said
-/// on stderr. An image packed with --warm holds the memory of a program and differs each time. Files are left out only by --exclude and by .zappignore files (syntax of .gitignore).
+/// on stderr. An image packed with --warm holds the memory of a program and differs each time. Files are left out only
+/// by --exclude and by .zappignore files (syntax of .gitignore).
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Directory to pack

@@ -1,5 +1,6 @@
 //! `zapp serve`: answers HTTP from images. And the hidden command that its workers are started with.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -204,15 +205,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     Ok(Status::Done)
 }
 
-/// The ceilings of a server that is started without options.
-pub(crate) fn ceilings() -> anyhow::Result<Ceilings> {
+/// The arguments as if typed.
+pub(crate) fn typed(line: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
     #[derive(clap::Parser)]
     struct Line {
         #[command(flatten)]
         args: Args,
     }
-    let line: Line = clap::Parser::try_parse_from(["serve"])?;
-    Ok(options(&line.args)?.ceilings)
+    let line = std::iter::once("serve".into()).chain(line);
+    <Line as clap::Parser>::try_parse_from(line).map(|line| line.args)
+}
+
+/// The ceilings of a server that is started without options.
+pub(crate) fn ceilings() -> anyhow::Result<Ceilings> {
+    Ok(options(&typed([])?)?.ceilings)
 }
 
 /// Runs a worker; only `serve` and `pack --warm` start this.

@@ -183,11 +183,7 @@ impl Shared {
 
     fn carry_out(&self, address: &Address) {
         let made = self.make(address);
-        let host = address
-            .iter()
-            .find(|(name, _)| name == b"HTTP_HOST")
-            .map(|(_, host)| host.as_slice());
-        let host = imagefs::printable(host.unwrap_or_default());
+        let host = imagefs::printable(value(address, b"HTTP_HOST"));
         let made = match made {
             Ok(made) => Some(made),
             Err(error) => {
@@ -343,7 +339,8 @@ pub(super) fn value<'a>(variables: &'a Pairs, wanted: &[u8]) -> &'a [u8] {
         .map_or(&[], |(_, value)| value)
 }
 
-fn uri(variables: &Pairs) -> String {
+/// The address asked for, for people.
+pub(super) fn uri(variables: &Pairs) -> String {
     imagefs::printable(value(variables, b"REQUEST_URI"))
 }
 

@@ -6,7 +6,7 @@
 use anyhow::anyhow;
 use sandbox::{Instance, Request, Response, Snapshot, Waiting};
 
-use super::bootstrap::{value, with};
+use super::bootstrap::{uri, value, with};
 use super::guest::{describe, last};
 use crate::serve::wire::{Pairs, Setup};
 
@@ -77,15 +77,16 @@ fn answer_all(
         waiting = match waiting.serve_next(&request) {
             Ok(next) => next,
             Err(ended) => {
-                let uri = imagefs::printable(value(variables, b"REQUEST_URI"));
-                eprintln!("warm-up request {uri} failed: {}", describe(&ended));
+                let (uri, end) = (uri(variables), describe(&ended));
+                eprintln!("warm-up request {uri} failed: {end}");
                 return Ok(Err(index));
             }
         };
         let (response, body) = waiting.take_answer();
         let found = response.and_then(|response| leads_to(variables, &response, &body));
         if let Some(found) = found.filter(|found| {
-            let is_known = |other: &Pairs| uri(other) == uri(found);
+            let address = value(found, b"REQUEST_URI");
+            let is_known = |other: &Pairs| value(other, b"REQUEST_URI") == address;
             requests.len() < most && !requests.iter().any(is_known)
         }) {
             requests.insert(index + 1, found);
@@ -111,10 +112,6 @@ fn run_to_accept(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Waiting> {
             describe(&ended)
         )
     })
-}
-
-fn uri(variables: &Pairs) -> &[u8] {
-    value(variables, b"REQUEST_URI")
 }
 
 /// The request that an answer leads to, of the same script.
