@@ -1,7 +1,7 @@
 //! Descriptors and open files of one instance, as plain data.
 
+use crate::abi::Errno;
 use crate::sys::speculation::{barrier, clamp};
-use crate::trap::Errno;
 use crate::tree::{Device, Kind, Node};
 
 /// An open file: what several descriptors share after `dup`.

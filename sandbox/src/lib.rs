@@ -20,6 +20,7 @@
 //! What this crate does not do: isolate against branch predictors and other state of the processor
 //! (run one process per trust domain), compile guests, or speak any network protocol.
 
+mod abi;
 mod channel;
 mod error;
 mod files;

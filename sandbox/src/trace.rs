@@ -1,7 +1,7 @@
 //! One line a trap, like strace, for `zapp run --trace`.
 
+use crate::abi::{Arguments, pointer};
 use crate::sys::guest::Region;
-use crate::trap::{Arguments, pointer};
 use std::fmt;
 use std::io::Write;
 

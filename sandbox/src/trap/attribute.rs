@@ -1,6 +1,7 @@
 //! Facts about files that a guest may change, for itself: permissions, owner, modification time.
 
-use super::{Answer, Arguments, Running, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, errno, int, pointer};
 
 impl Running<'_> {
     #[inline(never)]

@@ -1,6 +1,7 @@
 //! Time and randomness. Clocks are rounded, so that they tell little about the machine.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::sys::linux::{self, Clock};
 
 /// Longest sleep between two looks at `cancel`; a kick ends it early.

@@ -1,6 +1,7 @@
 //! Open files: reading, writing, descriptors.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::channel::Step;
 use crate::files::OpenFile;
 use crate::limits::LimitKind;

@@ -4,7 +4,8 @@
 //! stack was and where to go on. A jump goes only to a live record of the same stack, at or above the
 //! present depth, and always to the address after a verified call.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, pointer};
 use crate::report::Outcome;
 use crate::sys::entry::{GatePage, Registers};
 use crate::sys::linux::PAGE;

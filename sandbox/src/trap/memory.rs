@@ -3,8 +3,9 @@
 //! No trap makes memory executable, and no trap changes the host's mappings except to open and close
 //! a window, of which an instance has at most 64.
 
+use super::Running;
 use super::file::UNIT;
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::layout::{offset, size};
 use crate::memory::OpenWindow;
 use crate::slot::close_window;

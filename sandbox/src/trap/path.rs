@@ -1,6 +1,7 @@
 //! Names: finding, listing, making, removing and renaming.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::files::Listed;
 use crate::tree::walk::{PATH_MAX, Walked};
 use crate::tree::{Kind, Node};

@@ -1,6 +1,7 @@
 //! What libc asks at start and end: identity, limits, signals that never come.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::report::Outcome;
 use crate::sys::entry::Registers;
 use crate::sys::linux::{self, Clock};

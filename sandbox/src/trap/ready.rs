@@ -1,6 +1,7 @@
 //! Waiting for files: every open file is always ready, so that with none to look at these calls are ways to sleep.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, int, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::sys::linux::{self, Clock};
 
 /// Most descriptors in a set (`FD_SETSIZE`).

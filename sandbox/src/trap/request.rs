@@ -13,7 +13,8 @@
 //! `respond` takes is `u32 version = 1, u32 status, u32 count, u32 zero` and pairs of the same form;
 //! the body is standard output.
 
-use super::{Answer, Arguments, Errno, Running, Stop, errno, pointer};
+use super::Running;
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, pointer};
 use crate::sys::guest::{Fault, Region};
 use crate::sys::linux::{self, Clock};
 use serde::{Deserialize, Serialize};

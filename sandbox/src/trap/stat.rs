@@ -1,7 +1,8 @@
 //! Facts about files, in the layouts of Linux x86-64.
 
+use super::Running;
 use super::file::is_stream;
-use super::{Answer, Arguments, Running, Stop, int, pointer};
+use crate::abi::{Answer, Arguments, Stop, int, pointer};
 use crate::tree::{Kind, Metadata, Node};
 
 /// The inode number shown for a node; unique on its device.

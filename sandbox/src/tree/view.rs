@@ -7,8 +7,8 @@
 
 use super::scratch::ScratchFile;
 use super::{Device, Kind, Metadata, Mounts, Node};
+use crate::abi::Errno;
 use crate::error::Error;
-use crate::trap::Errno;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 

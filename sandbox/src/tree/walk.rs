@@ -2,7 +2,7 @@
 
 use super::view::View;
 use super::{Kind, Mounts, Node};
-use crate::trap::Errno;
+use crate::abi::Errno;
 use std::borrow::Cow;
 use std::ops::Range;
 
