@@ -5,6 +5,7 @@ mod clones;
 mod documents;
 mod endings;
 mod files;
+mod house;
 mod images;
 mod jumps;
 mod links;
