@@ -5,15 +5,18 @@
 //! reading it never makes the file grow (review F6). Short stretches of zeroes between two such pages
 //! are written out: each mapping counts against a limit of the process.
 
+use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
 use crate::layout::{offset, size};
 use crate::slot::Slot;
-use crate::snapshot::{Backing, Frozen, Snapshot, Span};
+use crate::snapshot::{Frozen, Snapshot};
 use crate::state::State;
 use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 const PAGE_U64: u64 = PAGE as u64;
 
@@ -40,16 +43,17 @@ pub(crate) fn freeze(
     };
     let pages = filled_pages(origin, slot)?;
     let mut spans = Vec::new();
-    let mut bytes = Vec::with_capacity(pages.len() * PAGE);
-    for span in origin.spans() {
+    let mut packed = Packed::default();
+    for span in origin.contents().spans() {
         match span.backing {
-            Backing::Text | Backing::ReadOnly(_) => spans.push(span.clone()),
+            Backing::Text(_) | Backing::ReadOnly(_) => spans.push(span.clone()),
             Backing::Window(_) => {}
-            Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => {
-                pack(span, &pages, &mut spans, &mut bytes);
-            }
+            Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => packed.add(span, &pages),
         }
     }
+    let file = SealedFile::new(c"zapp-frozen", &packed.bytes, 0, false)
+        .map_err(Error::system("sealing a snapshot"))?;
+    spans.extend(packed.spans(&Arc::new(file)));
     for window in &state.memory.windows {
         let backing = Backing::Window(window.window.clone());
         spans.push(Span {
@@ -59,18 +63,11 @@ pub(crate) fn freeze(
         });
     }
     spans.sort_by_key(|span| span.start);
-    let memory = match bytes.len() {
-        0 => None,
-        _ => Some(
-            SealedFile::new(c"zapp-frozen", &bytes, 0, false)
-                .map_err(Error::system("sealing a snapshot"))?,
-        ),
-    };
     let frozen = Frozen {
         registers: *registers,
         returns,
     };
-    Ok(origin.freeze(merge_zeroes(spans), memory, frozen, state.clone()))
+    Ok(origin.freeze(merge_zeroes(spans), frozen, state.clone()))
 }
 
 /// The return addresses as offsets, all of them in the text, without the exit stub.
@@ -92,12 +89,13 @@ fn relative_returns(origin: &Snapshot, slot: &Slot, registers: &Registers) -> Op
 /// Every page of writable memory that is not all zeroes.
 fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]>>, Error> {
     let mut pages = BTreeMap::new();
-    for span in origin.spans() {
+    let contents = origin.contents();
+    for span in contents.spans() {
         if !matches!(span.backing, Backing::Data(_) | Backing::Frozen(_)) {
             continue;
         }
         let start = u64::from(span.start);
-        let (bytes, _) = origin.content(start, start + span.len as u64);
+        let (bytes, _) = contents.bytes(start, start + span.len as u64);
         for (page, at) in bytes
             .unwrap_or_default()
             .chunks_exact(PAGE)
@@ -107,7 +105,7 @@ fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]
         }
     }
     let mut private = Vec::new();
-    slot.scan(origin, &mut private)?;
+    slot.scan(contents, &mut private)?;
     for range in private {
         for at in range.step_by(PAGE) {
             let mut page = vec![0; PAGE].into_boxed_slice();
@@ -123,39 +121,56 @@ fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]
     Ok(pages)
 }
 
-/// Splits a writable span into stored pages and zeroes.
-fn pack(span: &Span, pages: &BTreeMap<u64, Box<[u8]>>, spans: &mut Vec<Span>, bytes: &mut Vec<u8>) {
-    let start = u64::from(span.start);
-    let end = start + span.len as u64;
-    let mut push = |from: u64, to: u64, backing: Backing| {
-        if from < to {
-            spans.push(Span {
-                start: offset(from),
-                len: size(to - from),
-                backing,
-            });
+/// Writable memory split into stored pages and zeroes.
+#[derive(Default)]
+struct Packed {
+    /// Each stretch, and where its bytes begin when it is stored.
+    stretches: Vec<(Range<u64>, Option<u64>)>,
+    bytes: Vec<u8>,
+}
+
+impl Packed {
+    /// Adds a writable span.
+    fn add(&mut self, span: &Span, pages: &BTreeMap<u64, Box<[u8]>>) {
+        let start = u64::from(span.start);
+        let end = start + span.len as u64;
+        let mut at = start;
+        let mut filled = pages
+            .range(start..end)
+            .map(|(at, page)| (*at, page))
+            .peekable();
+        while let Some((first, _)) = filled.peek().copied() {
+            self.stretches.push((at..first, None));
+            let stored = self.bytes.len() as u64;
+            let mut next = first;
+            while let Some((page_at, page)) =
+                filled.next_if(|(at, _)| at - next < ZERO_RUN_MIN * PAGE_U64)
+            {
+                self.bytes
+                    .resize(self.bytes.len() + size(page_at - next), 0);
+                self.bytes.extend_from_slice(page);
+                next = page_at + PAGE_U64;
+            }
+            self.stretches.push((first..next, Some(stored)));
+            at = next;
         }
-    };
-    let mut at = start;
-    let mut filled = pages
-        .range(start..end)
-        .map(|(at, page)| (*at, page))
-        .peekable();
-    while let Some((first, _)) = filled.peek().copied() {
-        push(at, first, Backing::Zero);
-        let stored = bytes.len() as u64;
-        let mut next = first;
-        while let Some((page_at, page)) =
-            filled.next_if(|(at, _)| at - next < ZERO_RUN_MIN * PAGE_U64)
-        {
-            bytes.resize(bytes.len() + size(page_at - next), 0);
-            bytes.extend_from_slice(page);
-            next = page_at + PAGE_U64;
-        }
-        push(first, next, Backing::Frozen(stored));
-        at = next;
+        self.stretches.push((at..end, None));
     }
-    push(at, end, Backing::Zero);
+
+    /// The spans, whose stored bytes lie in `file`.
+    fn spans(self, file: &Arc<SealedFile>) -> impl Iterator<Item = Span> {
+        let stretches = self.stretches.into_iter();
+        stretches
+            .filter(|(range, _)| range.start < range.end)
+            .map(|(range, stored)| Span {
+                start: offset(range.start),
+                len: size(range.end - range.start),
+                backing: stored.map_or(Backing::Zero, |start| {
+                    let file = Arc::clone(file);
+                    Backing::Frozen(Part { file, start })
+                }),
+            })
+    }
 }
 
 /// Joins neighbouring stretches of zeroes: each span is a mapping.

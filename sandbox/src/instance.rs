@@ -1,5 +1,6 @@
 //! An instance: one run of a guest, from a snapshot to a report.
 
+use crate::budget::{Admission, Mappings};
 use crate::channel::{Channels, Input, Output, Reader, Writer};
 use crate::error::Error;
 use crate::freeze;
@@ -8,7 +9,7 @@ use crate::layout::offset;
 use crate::limits::LimitKind;
 use crate::proof;
 use crate::report::{Outcome, REPORT_VERSION, Report, Usage};
-use crate::runtime::{Admission, Mappings};
+use crate::request::{Exchange, Request, Response};
 use crate::slot::Slot;
 use crate::snapshot::{Snapshot, Start};
 use crate::start;
@@ -19,7 +20,6 @@ use crate::sys::stack::ReturnStack;
 use crate::sys::thread;
 use crate::trace::Tracer;
 use crate::trap::file::UNIT;
-use crate::trap::request::{Exchange, Request, Response};
 use crate::trap::{HandlerLeft, Running};
 use crate::tree::Node;
 use crate::tree::view::View;
@@ -137,7 +137,10 @@ impl<'a> Builder<'a> {
     /// [`Error::Busy`] when the budget is used up; otherwise what the system refused.
     pub fn build(self) -> Result<Instance, Error> {
         let snapshot = self.snapshot;
-        let admission = snapshot.sandbox().admit(snapshot.committed_bytes())?;
+        let admission = snapshot
+            .sandbox()
+            .budget()
+            .admit(snapshot.committed_bytes())?;
         let slot = snapshot.take_slot()?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         let base = slot.region.base();
@@ -243,7 +246,7 @@ impl Instance {
             .as_ref()
             .expect("an instance has its slot until it is finished");
         let mut private = Vec::new();
-        if slot.scan(&self.snapshot, &mut private).is_err() {
+        if slot.scan(self.snapshot.contents(), &mut private).is_err() {
             // The reset that follows says so, too.
             private.clear();
         }
@@ -435,12 +438,17 @@ impl Instance {
             return Ok(0);
         };
         let snapshot = &self.snapshot;
+        let contents = snapshot.contents();
         let clean = slot
-            .restore_windows(snapshot, &self.state.memory.windows)
-            .and_then(|()| slot.reset(snapshot))
+            .restore_windows(
+                contents,
+                &self.state.memory.windows,
+                &snapshot.state().memory.windows,
+            )
+            .and_then(|()| slot.reset(contents))
             .and_then(|pages| {
                 if proof::is_due(normal) {
-                    proof::check(&slot, snapshot)?;
+                    proof::check(&slot, contents)?;
                 }
                 Ok(pages)
             });
@@ -452,7 +460,7 @@ impl Instance {
                 Ok(pages * linux::PAGE as u64)
             }
             Err(error) => {
-                snapshot.sandbox().count_poisoned();
+                snapshot.sandbox().budget().count_poisoned();
                 // The kernel may say no; but a slot that was reset and is not clean is a bug.
                 debug_assert!(!matches!(error, Error::Unclean { .. }), "{error}");
                 Err(error)

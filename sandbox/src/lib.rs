@@ -21,18 +21,22 @@
 //! (run one process per trust domain), compile guests, or speak any network protocol.
 
 mod abi;
+mod budget;
 mod channel;
+mod contents;
 mod error;
 mod files;
 mod freeze;
 mod hot;
 mod instance;
+mod jumps;
 mod layout;
 mod limits;
 mod memory;
 mod program;
 mod proof;
 mod report;
+mod request;
 mod runtime;
 mod slot;
 mod snapshot;
@@ -57,9 +61,9 @@ pub use instance::{Builder, FileChanges, Finished, Instance, Waiting};
 pub use limits::{LimitKind, Limits};
 pub use program::Program;
 pub use report::{Outcome, REPORT_VERSION, Report, Usage};
+pub use request::{Request, Response};
 pub use runtime::{Config, Sandbox};
 pub use snapshot::Snapshot;
-pub use trap::request::{Request, Response};
 pub use tree::host::HostTree;
 pub use tree::image::ImageTree;
 pub use tree::memory::MemoryTree;

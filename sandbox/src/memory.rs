@@ -1,8 +1,8 @@
 //! Which parts of the heap a guest has asked for: the break, anonymous mappings, and read-only windows
 //! on files. Bookkeeping only; the memory itself is mapped as one piece (review F9).
 
+use crate::contents::Window;
 use crate::layout::{Layout, WINDOW_OPENINGS_MAX, WINDOWS_MAX};
-use crate::snapshot::Window;
 use crate::sys::linux::PAGE;
 
 const PAGE_U64: u64 = PAGE as u64;

@@ -4,6 +4,7 @@
 //! is what slots map. Verdicts are remembered in memory by the verifier's key, so that loading the
 //! same program again verifies nothing.
 
+use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
 use crate::layout;
 use crate::sys::linux::PAGE;
@@ -20,10 +21,10 @@ use verifier::{Policy, ProgramError};
 pub struct Program(Arc<Inner>);
 
 struct Inner {
-    text: SealedFile,
-    /// Pages of all other segments that hold anything but zeroes, one after the other.
-    data: Option<SealedFile>,
-    pieces: Vec<Piece>,
+    text: Arc<SealedFile>,
+    /// Offset of the text.
+    text_start: u32,
+    spans: Vec<Span>,
     entry: u32,
     headers: Option<(u32, u16)>,
     end: u64,
@@ -31,17 +32,15 @@ struct Inner {
     key: [u8; 32],
 }
 
-/// A run of pages of the program's memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) start: u32,
-    pub(crate) len: usize,
-    pub(crate) content: Content,
+/// A run of pages of the program's memory, before its files are sealed.
+struct Piece {
+    start: u32,
+    len: usize,
+    content: Content,
 }
 
 /// What a piece holds at start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Content {
+enum Content {
     /// The sealed text.
     Text,
     /// Read-only bytes at this offset of the data file.
@@ -106,22 +105,33 @@ impl Program {
         for segment in parsed.segments() {
             place(segment, &mut pieces, &mut data);
         }
-        let data = match data.len() {
-            0 => None,
-            _ => Some(
-                SealedFile::new(c"zapp-data", &data, 0, false)
-                    .map_err(Error::system("sealing the data"))?,
-            ),
+        let data = SealedFile::new(c"zapp-data", &data, 0, false)
+            .map_err(Error::system("sealing the data"))?;
+        let (sealed, data) = (Arc::new(sealed), Arc::new(data));
+        let part = |file, start| Part {
+            file: Arc::clone(file),
+            start,
         };
+        let span = |piece: Piece| Span {
+            start: piece.start,
+            len: piece.len,
+            backing: match piece.content {
+                Content::Text => Backing::Text(part(&sealed, 0)),
+                Content::ReadOnly(at) => Backing::ReadOnly(part(&data, at)),
+                Content::Writable(at) => Backing::Data(part(&data, at)),
+                Content::Zero => Backing::Zero,
+            },
+        };
+        let spans = pieces.into_iter().map(span).collect();
         let end = parsed
             .segments()
             .last()
             .map_or(0, |segment| segment.pages().end);
         let headers = parsed.headers();
         Ok(Program(Arc::new(Inner {
+            text_start: text.address,
             text: sealed,
-            data,
-            pieces,
+            spans,
             entry: parsed.entry(),
             headers: headers.address.map(|address| (address, headers.count)),
             end,
@@ -129,16 +139,9 @@ impl Program {
         })))
     }
 
-    pub(crate) fn text(&self) -> &SealedFile {
-        &self.0.text
-    }
-
-    pub(crate) fn data(&self) -> Option<&SealedFile> {
-        self.0.data.as_ref()
-    }
-
-    pub(crate) fn pieces(&self) -> &[Piece] {
-        &self.0.pieces
+    /// Text, data and zeroes of its segments, in order.
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.0.spans
     }
 
     pub(crate) fn entry(&self) -> u32 {
@@ -157,14 +160,9 @@ impl Program {
 
     /// Bytes of the segments a guest may write.
     pub(crate) fn writable_bytes(&self) -> u64 {
-        let writable =
-            |piece: &&Piece| matches!(piece.content, Content::Writable(_) | Content::Zero);
-        self.0
-            .pieces
-            .iter()
-            .filter(writable)
-            .map(|piece| piece.len as u64)
-            .sum()
+        let spans = self.0.spans.iter();
+        let writable = spans.filter(|span| span.backing.is_writable());
+        writable.map(|span| span.len as u64).sum()
     }
 
     /// Names the text and everything its verdict rests on.
@@ -175,18 +173,12 @@ impl Program {
     /// Whether a return stack of its instances can hold this offset.
     pub(crate) fn follows_call(&self, offset: u32) -> bool {
         let text = self.0.text.bytes();
-        let base = layout::offset(self.text_range().start);
-        verifier::follows_call(text, base, &Policy::DEFAULT, offset)
+        verifier::follows_call(text, self.0.text_start, &Policy::DEFAULT, offset)
     }
 
     /// Offsets of the text.
     pub(crate) fn text_range(&self) -> std::ops::Range<u64> {
-        let text = self
-            .0
-            .pieces
-            .iter()
-            .find(|piece| piece.content == Content::Text);
-        let start = u64::from(text.expect("every program has a text").start);
+        let start = u64::from(self.0.text_start);
         start..start + self.0.text.len() as u64
     }
 }

@@ -4,12 +4,13 @@
 //! Content needs no comparison beyond the hot set: a page that is not private is either the sealed
 //! file's or has never been touched since it was given back.
 
+use crate::contents::{Backing, Contents};
 use crate::error::Error;
 use crate::layout::{self, offset};
 use crate::slot::Slot;
-use crate::snapshot::{Backing, Snapshot};
 use crate::sys::entry::GatePage;
 use crate::sys::linux::PAGE;
+use crate::sys::memfd::SealedFile;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,47 +28,47 @@ pub(crate) fn is_due(ended_normally: bool) -> bool {
 }
 
 /// Says what is wrong with a slot, if anything.
-pub(crate) fn check(slot: &Slot, snapshot: &Snapshot) -> Result<(), Error> {
+pub(crate) fn check(slot: &Slot, contents: &Contents) -> Result<(), Error> {
     let mut private = Vec::new();
-    slot.scan_all(snapshot, &mut private)?;
-    check_all(slot, snapshot, &private).map_err(|reason| Error::Unclean { reason })
+    slot.scan_all(&mut private)?;
+    check_all(slot, contents, &private).map_err(|reason| Error::Unclean { reason })
 }
 
-fn check_all(slot: &Slot, snapshot: &Snapshot, private: &[Range<u64>]) -> Result<(), String> {
+fn check_all(slot: &Slot, contents: &Contents, private: &[Range<u64>]) -> Result<(), String> {
     static CHECKS: AtomicU64 = AtomicU64::new(0);
-    check_private_pages(private, snapshot)?;
-    check_hot_content(slot, snapshot)?;
+    check_private_pages(private, contents)?;
+    check_hot_content(slot, contents)?;
     check_table(slot)?;
     if CHECKS
         .fetch_add(1, Ordering::Relaxed)
         .is_multiple_of(MAPS_SAMPLE)
     {
-        check_files(snapshot)?;
-        check_mappings(slot, snapshot)?;
+        check_files(contents)?;
+        check_mappings(slot, contents)?;
     }
     Ok(())
 }
 
 /// Row 3: the private pages are the hot set, nothing else, nothing less.
-fn check_private_pages(private: &[Range<u64>], snapshot: &Snapshot) -> Result<(), String> {
-    if private != snapshot.hot() {
+fn check_private_pages(private: &[Range<u64>], contents: &Contents) -> Result<(), String> {
+    if private != contents.hot() {
         return Err(format!(
             "private pages {private:x?}, hot set {:x?}",
-            snapshot.hot()
+            contents.hot()
         ));
     }
     Ok(())
 }
 
 /// Row 2: every private page holds what the snapshot says.
-fn check_hot_content(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+fn check_hot_content(slot: &Slot, contents: &Contents) -> Result<(), String> {
     let mut page = [0; PAGE];
-    for range in snapshot.hot() {
+    for range in contents.hot() {
         for at in range.clone().step_by(PAGE) {
             slot.region
                 .copy_in(offset(at), &mut page)
                 .map_err(|_| format!("hot page {at:x} cannot be read"))?;
-            let (wanted, _) = snapshot.content(at, at + PAGE as u64);
+            let (wanted, _) = contents.bytes(at, at + PAGE as u64);
             if page.as_slice() != wanted.unwrap_or(&[0; PAGE]) {
                 return Err(format!("hot page {at:x} differs from the snapshot"));
             }
@@ -93,21 +94,15 @@ fn check_table(slot: &Slot) -> Result<(), String> {
 }
 
 /// Row 6: the files are sealed and have no holes.
-fn check_files(snapshot: &Snapshot) -> Result<(), String> {
-    let program = snapshot.program();
-    let files = [Some(program.text()), program.data(), snapshot.frozen()];
-    match files
-        .into_iter()
-        .flatten()
-        .all(|file| file.is_sealed_and_dense())
-    {
+fn check_files(contents: &Contents) -> Result<(), String> {
+    match contents.files().all(SealedFile::is_sealed_and_dense) {
         true => Ok(()),
         false => Err("a memory file is not sealed or not dense".to_owned()),
     }
 }
 
 /// Rows 1 and 7: the mappings of the slot are the snapshot's, with their rights.
-pub(crate) fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), String> {
+pub(crate) fn check_mappings(slot: &Slot, contents: &Contents) -> Result<(), String> {
     let base = slot.region.base() as u64;
     let maps = std::fs::read_to_string("/proc/self/maps").map_err(|error| error.to_string())?;
     let mut found: Vec<(Range<u64>, String)> = Vec::new();
@@ -131,10 +126,10 @@ pub(crate) fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), Str
         u64::from(layout::TABLE)..u64::from(layout::TABLE) + PAGE as u64,
         "r--s".into(),
     );
-    for span in snapshot.spans() {
+    for span in contents.spans() {
         let start = u64::from(span.start);
         let rights = match span.backing {
-            Backing::Text => "r-xs",
+            Backing::Text(_) => "r-xs",
             Backing::ReadOnly(_) | Backing::Window(_) => "r--s",
             Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => "rw-p",
         };
@@ -147,8 +142,8 @@ pub(crate) fn check_mappings(slot: &Slot, snapshot: &Snapshot) -> Result<(), Str
     if found != wanted {
         return Err(format!("mappings {found:x?}, wanted {wanted:x?}"));
     }
-    for span in snapshot.spans() {
-        if matches!(span.backing, Backing::Text | Backing::ReadOnly(_))
+    for span in contents.spans() {
+        if matches!(span.backing, Backing::Text(_) | Backing::ReadOnly(_))
             && slot.region.can_become_writable(span.start, span.len)
         {
             return Err(format!("{:x} can be made writable", span.start));

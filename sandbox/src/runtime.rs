@@ -3,6 +3,7 @@
 //! There is no global state beyond the signal handlers and the gate page, both of which are the same
 //! for everybody in the process.
 
+use crate::budget::Budget;
 use crate::error::Error;
 use crate::limits::Limits;
 use crate::program::{Program, Verdicts};
@@ -15,7 +16,6 @@ use crate::sys::thread;
 use crate::tree::Mounts;
 use crate::watchdog::Watchdog;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a sandbox may use in all.
 #[derive(Debug, Clone)]
@@ -43,14 +43,10 @@ pub struct Sandbox(Arc<Inner>);
 struct Inner {
     config: Config,
     verdicts: Verdicts,
-    pagemap: Pagemap,
+    pagemap: Arc<Pagemap>,
     watchdog: Watchdog,
-    committed_bytes: AtomicU64,
-    mappings: AtomicU64,
-    mappings_max: u64,
-    live: AtomicU64,
+    budget: Budget,
     started_ns: u64,
-    poisoned: AtomicU64,
 }
 
 impl Sandbox {
@@ -74,21 +70,13 @@ impl Sandbox {
         }
         GatePage::get().map_err(Error::system("making the gate page"))?;
         let pagemap = Pagemap::open().map_err(Error::system("opening /proc/self/pagemap"))?;
-        let mappings_max = std::fs::read_to_string("/proc/sys/vm/max_map_count")
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(65_530_u64);
         Ok(Sandbox(Arc::new(Inner {
-            config,
             verdicts: Verdicts::default(),
-            pagemap,
+            pagemap: Arc::new(pagemap),
             watchdog: Watchdog::new(),
-            committed_bytes: AtomicU64::new(0),
-            mappings: AtomicU64::new(0),
-            mappings_max: mappings_max / 2,
-            live: AtomicU64::new(0),
+            budget: Budget::new(config.memory_budget_bytes),
             started_ns: linux::clock(Clock::Monotonic),
-            poisoned: AtomicU64::new(0),
+            config,
         })))
     }
 
@@ -124,20 +112,24 @@ impl Sandbox {
     /// Instances that have been started and not ended.
     #[must_use]
     pub fn live_instances(&self) -> u64 {
-        self.0.live.load(Ordering::Relaxed)
+        self.0.budget.live_instances()
     }
 
     /// Slots that could not be proved clean and were given up.
     #[must_use]
     pub fn poisoned_slots(&self) -> u64 {
-        self.0.poisoned.load(Ordering::Relaxed)
+        self.0.budget.poisoned_slots()
     }
 
     pub(crate) fn config(&self) -> &Config {
         &self.0.config
     }
 
-    pub(crate) fn pagemap(&self) -> &Pagemap {
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.0.budget
+    }
+
+    pub(crate) fn pagemap(&self) -> &Arc<Pagemap> {
         &self.0.pagemap
     }
 
@@ -148,80 +140,5 @@ impl Sandbox {
     /// When this sandbox was made, on the host's monotonic clock.
     pub(crate) fn started_ns(&self) -> u64 {
         self.0.started_ns
-    }
-
-    pub(crate) fn count_poisoned(&self) {
-        self.0.poisoned.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Takes `bytes` of the budget until the share is dropped (review F11).
-    pub(crate) fn admit(&self, bytes: u64) -> Result<Admission, Error> {
-        let inner = &self.0;
-        if !take(
-            &inner.committed_bytes,
-            bytes,
-            inner.config.memory_budget_bytes,
-        ) {
-            return Err(Error::Busy { what: "memory" });
-        }
-        inner.live.fetch_add(1, Ordering::Relaxed);
-        Ok(Admission {
-            sandbox: self.clone(),
-            bytes,
-        })
-    }
-
-    /// Takes `count` of the process's memory mappings until the share is dropped. Half of what the
-    /// kernel allows stays for the host itself (review F9).
-    pub(crate) fn take_mappings(&self, count: u64) -> Result<Mappings, Error> {
-        if !take(&self.0.mappings, count, self.0.mappings_max) {
-            return Err(Error::Busy {
-                what: "memory mappings",
-            });
-        }
-        Ok(Mappings {
-            sandbox: self.clone(),
-            count,
-        })
-    }
-}
-
-fn take(counter: &AtomicU64, amount: u64, max: u64) -> bool {
-    let add = |now: u64| now.checked_add(amount).filter(|sum| *sum <= max);
-    counter
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
-        .is_ok()
-}
-
-/// A live instance's share of the memory budget.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    sandbox: Sandbox,
-    bytes: u64,
-}
-
-impl Drop for Admission {
-    fn drop(&mut self) {
-        let inner = &self.sandbox.0;
-        inner
-            .committed_bytes
-            .fetch_sub(self.bytes, Ordering::Relaxed);
-        inner.live.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A share of the process's memory mappings.
-#[derive(Debug)]
-pub(crate) struct Mappings {
-    sandbox: Sandbox,
-    count: u64,
-}
-
-impl Drop for Mappings {
-    fn drop(&mut self) {
-        self.sandbox
-            .0
-            .mappings
-            .fetch_sub(self.count, Ordering::Relaxed);
     }
 }

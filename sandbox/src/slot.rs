@@ -1,30 +1,33 @@
-//! A slot: a region bound to one snapshot, with its return stack, used by one instance after another.
+//! A slot: a region filled with one snapshot's contents, with its return stack, used by one instance after another.
 //!
 //! After [`Slot::reset`] the private pages of the region are exactly the snapshot's hot set and hold
 //! exactly what the snapshot says; every other page has been given back. So neither content nor the
 //! time a store takes tells an instance anything about the one before it (review F1, F2). A slot
 //! never serves a second snapshot: it is unmapped and a new one is reserved.
 
+use crate::budget::{Budget, Mappings};
+use crate::contents::{Backing, Contents, Span};
 use crate::error::Error;
 use crate::layout::{self, GUEST_END, THREAD_AREA, offset, size};
 use crate::memory::OpenWindow;
-use crate::runtime::Mappings;
-use crate::snapshot::{Backing, Snapshot, Span};
 use crate::sys::entry::GatePage;
 use crate::sys::guest::{Region, Source};
 use crate::sys::linux::PAGE;
+use crate::sys::pagemap::Pagemap;
 use crate::sys::stack::ReturnStack;
 use std::io;
 use std::ops::Range;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
-/// A region bound to a snapshot.
+/// A region bound to the contents of one snapshot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     pub(crate) region: Region,
     pub(crate) stack: ReturnStack,
     #[expect(dead_code, reason = "gives the mappings back when the slot is gone")]
     mappings: Mappings,
+    pagemap: Arc<Pagemap>,
     /// Number of hot pages when the slot was last reset; the hot set is recorded only once.
     hot_pages: u64,
     /// Reused for the ranges a scan finds.
@@ -32,9 +35,13 @@ pub(crate) struct Slot {
 }
 
 impl Slot {
-    /// Reserves a region and places everything the snapshot names.
-    pub(crate) fn bind(snapshot: &Snapshot) -> Result<Slot, Error> {
-        let mappings = snapshot.sandbox().take_mappings(snapshot.mappings())?;
+    /// Reserves a region and places all of the contents.
+    pub(crate) fn bind(
+        contents: &Contents,
+        budget: &Budget,
+        pagemap: &Arc<Pagemap>,
+    ) -> Result<Slot, Error> {
+        let mappings = budget.take_mappings(contents.mappings())?;
         let region = Region::reserve().map_err(Error::system("reserving a slot"))?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         region
@@ -44,69 +51,66 @@ impl Slot {
                 Source::ReadOnly(gate.table().as_fd(), 0),
             )
             .map_err(Error::system("mapping the call table"))?;
-        for span in snapshot.spans() {
-            place(&region, snapshot, span).map_err(Error::system("mapping a slot"))?;
+        for span in contents.spans() {
+            place(&region, span).map_err(Error::system("mapping a slot"))?;
         }
         region
             .advise_all()
             .map_err(Error::system("madvise of a slot"))?;
-        for span in snapshot.spans() {
-            if span.backing == Backing::Text {
+        for span in contents.spans() {
+            if matches!(span.backing, Backing::Text(_)) {
                 region.use_huge_pages(span.start, span.len);
             }
         }
-        let bytes = snapshot
-            .limits()
-            .return_stack_bytes
-            .next_multiple_of(PAGE as u64);
-        let stack = ReturnStack::new(size(bytes.max(PAGE as u64)))
+        let stack = ReturnStack::new(contents.return_stack_bytes())
             .map_err(Error::system("mapping a return stack"))?;
         let mut slot = Slot {
             region,
             stack,
             mappings,
+            pagemap: Arc::clone(pagemap),
             hot_pages: 0,
             found: Vec::new(),
         };
-        slot.fill_hot_pages(snapshot)?;
+        slot.fill_hot_pages(contents)?;
         Ok(slot)
     }
 
     /// Brings the slot to the state in which the next instance may have it. After an error it must
     /// not be used again. Answers how many private pages the instance had.
-    pub(crate) fn reset(&mut self, snapshot: &Snapshot) -> Result<u64, Error> {
+    pub(crate) fn reset(&mut self, contents: &Contents) -> Result<u64, Error> {
         let mut found = std::mem::take(&mut self.found);
-        self.scan(snapshot, &mut found)?;
+        self.scan(contents, &mut found)?;
         let private = found
             .iter()
             .map(|range| (range.end - range.start) / PAGE as u64)
             .sum();
-        self.discard_all_but(snapshot.hot(), &found)?;
+        self.discard_all_but(contents.hot(), &found)?;
         self.found = found;
         self.stack
             .reset()
             .map_err(Error::system("madvise of a return stack"))?;
-        self.fill_hot_pages(snapshot)?;
+        self.fill_hot_pages(contents)?;
         Ok(private)
     }
 
-    /// Opens and closes windows on files until exactly the snapshot's are open.
+    /// Closes the windows that are open, and opens those of the contents, unless they are the same.
     pub(crate) fn restore_windows(
         &self,
-        snapshot: &Snapshot,
+        contents: &Contents,
         open: &[OpenWindow],
+        wanted: &[OpenWindow],
     ) -> Result<(), Error> {
-        let wanted = &snapshot.state().memory.windows;
-        if open == wanted.as_slice() {
+        if open == wanted {
             return Ok(());
         }
         let system = || Error::system("mapping a window");
         for window in open {
             close_window(&self.region, window).map_err(system())?;
         }
-        for span in snapshot.spans() {
+        for span in contents.spans() {
             if matches!(span.backing, Backing::Window(_)) {
-                place(&self.region, snapshot, span)
+                place(&self.region, span)
                     .and_then(|()| self.region.mark(span.start, span.len))
                     .map_err(system())?;
             }
@@ -114,44 +118,33 @@ impl Slot {
         Ok(())
     }
 
-    /// True when the slot was reset since the snapshot's hot set was recorded.
-    pub(crate) fn is_current(&self, snapshot: &Snapshot) -> bool {
-        self.hot_pages == snapshot.hot_pages()
+    /// True when the slot was reset since the hot set was recorded.
+    pub(crate) fn is_current(&self, contents: &Contents) -> bool {
+        self.hot_pages == contents.hot_pages()
     }
 
     /// The private pages now, in order. Only writable memory can have any, and the kernel takes its
     /// time over the rest of a slot, so the rest is not asked for.
     pub(crate) fn scan(
         &self,
-        snapshot: &Snapshot,
+        contents: &Contents,
         found: &mut Vec<Range<u64>>,
     ) -> Result<(), Error> {
         found.clear();
-        for range in snapshot.writable() {
-            self.scan_range(snapshot, range.clone(), found)?;
+        for range in contents.writable() {
+            self.scan_range(range.clone(), found)?;
         }
         Ok(())
     }
 
     /// The private pages of the whole slot, for those who believe nothing.
-    pub(crate) fn scan_all(
-        &self,
-        snapshot: &Snapshot,
-        found: &mut Vec<Range<u64>>,
-    ) -> Result<(), Error> {
+    pub(crate) fn scan_all(&self, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
         found.clear();
-        self.scan_range(snapshot, u64::from(THREAD_AREA)..GUEST_END, found)
+        self.scan_range(u64::from(THREAD_AREA)..GUEST_END, found)
     }
 
-    fn scan_range(
-        &self,
-        snapshot: &Snapshot,
-        range: Range<u64>,
-        found: &mut Vec<Range<u64>>,
-    ) -> Result<(), Error> {
-        snapshot
-            .sandbox()
-            .pagemap()
+    fn scan_range(&self, range: Range<u64>, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
+        self.pagemap
             .private_pages(&self.region, range, found)
             .map_err(Error::system("PAGEMAP_SCAN"))
     }
@@ -182,15 +175,15 @@ impl Slot {
         Ok(())
     }
 
-    /// Makes every hot page present with the snapshot's content.
-    fn fill_hot_pages(&mut self, snapshot: &Snapshot) -> Result<(), Error> {
+    /// Makes every hot page present with the bytes it has in the contents.
+    fn fill_hot_pages(&mut self, contents: &Contents) -> Result<(), Error> {
         let fault = |_| Error::Host {
             reason: "a hot page cannot be written".to_owned(),
         };
-        for range in snapshot.hot() {
+        for range in contents.hot() {
             let mut at = range.start;
             while at < range.end {
-                let (bytes, len) = snapshot.content(at, range.end);
+                let (bytes, len) = contents.bytes(at, range.end);
                 match bytes {
                     Some(bytes) => self.region.copy_out(offset(at), bytes).map_err(fault)?,
                     None => self.region.zero(offset(at), size(len)).map_err(fault)?,
@@ -198,7 +191,7 @@ impl Slot {
                 at += len;
             }
         }
-        self.hot_pages = snapshot.hot_pages();
+        self.hot_pages = contents.hot_pages();
         Ok(())
     }
 }
@@ -211,28 +204,13 @@ pub(crate) fn close_window(region: &Region, window: &OpenWindow) -> io::Result<(
 }
 
 /// Places one span.
-pub(crate) fn place(region: &Region, snapshot: &Snapshot, span: &Span) -> io::Result<()> {
-    let data = || {
-        snapshot
-            .program()
-            .data()
-            .expect("a span of data implies data")
-            .as_fd()
-    };
-    let frozen = || {
-        snapshot
-            .frozen()
-            .expect("a frozen span implies a frozen file")
-            .as_fd()
-    };
+fn place(region: &Region, span: &Span) -> io::Result<()> {
     let source = match &span.backing {
-        Backing::Text => {
-            let text = snapshot.program().text();
-            Source::Text(text.as_fd(), text.start())
+        Backing::Text(part) => Source::Text(part.file.as_fd(), part.file.start() + part.start),
+        Backing::ReadOnly(part) => Source::ReadOnly(part.file.as_fd(), part.start),
+        Backing::Data(part) | Backing::Frozen(part) => {
+            Source::CopyOnWrite(part.file.as_fd(), part.start)
         }
-        Backing::ReadOnly(at) => Source::ReadOnly(data(), *at),
-        Backing::Data(at) => Source::CopyOnWrite(data(), *at),
-        Backing::Frozen(at) => Source::CopyOnWrite(frozen(), *at),
         Backing::Window(window) => Source::ReadOnly(window.file.as_fd(), window.offset),
         Backing::Zero => Source::Zero,
     };

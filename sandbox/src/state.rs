@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::files::Files;
+use crate::jumps::Jumps;
 use crate::layout::Layout;
 use crate::memory::Memory;
-use crate::trap::jump::Jumps;
 use crate::tree::Mounts;
 use crate::tree::view::View;
 

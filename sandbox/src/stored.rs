@@ -10,20 +10,22 @@
 //! ```
 //! Numbers are little-endian. Runs are in order and do not overlap; a writable page in no run is zero.
 
+use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
 use crate::files::Files;
+use crate::jumps::{Jumps, StoredJumps};
 use crate::layout::{Layout, offset, size};
 use crate::memory::Memory;
-use crate::snapshot::{Backing, Frozen, Snapshot, Span, Start};
+use crate::snapshot::{Frozen, Snapshot, Start};
 use crate::state::State;
 use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
-use crate::trap::jump::{Jumps, StoredJumps};
 use crate::tree::view::View;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
 use std::ops::Range;
+use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"\x89zwarm\r\n";
 const VERSION: u32 = 1;
@@ -105,16 +107,17 @@ impl Snapshot {
         }
         let mut runs = Vec::new();
         let mut stored = 0;
-        for span in self.spans() {
-            if let Backing::Frozen(at) = span.backing {
+        let mut pages = &[][..];
+        for span in self.contents().spans() {
+            if let Backing::Frozen(part) = &span.backing {
                 // Freezing packs them so.
-                assert_eq!(at, stored, "runs lie one after the other");
+                assert_eq!(part.start, stored, "runs lie one after the other");
                 let len = u32::try_from(span.len).expect("a slot has less than 4 GiB");
                 runs.push((span.start, len));
                 stored += span.len as u64;
+                pages = part.file.bytes();
             }
         }
-        let pages = self.frozen().map_or(&[][..], |file| file.bytes());
         let (brk, taken) = state.memory.to_store();
         let (registers, vectors) = frozen.registers.of_guest();
         let head = Head {
@@ -122,6 +125,7 @@ impl Snapshot {
             layout: *self.layout(),
             runs,
             hot: self
+                .contents()
                 .hot()
                 .iter()
                 .map(|range| (range.start, range.end))
@@ -155,14 +159,14 @@ impl Snapshot {
             let start = u64::from(start);
             (start, start + u64::from(len))
         });
-        let runs =
-            ranges(runs, self.spans()).ok_or(refused("a run lies outside writable memory"))?;
+        let spans = self.contents().spans();
+        let runs = ranges(runs, spans).ok_or(refused("a run lies outside writable memory"))?;
         let stored: u64 = runs.iter().map(|run| run.end - run.start).sum();
         if stored != pages.len() as u64 {
             return Err(refused("its pages are cut short, or too many"));
         }
-        let hot = ranges(head.hot, self.spans())
-            .ok_or(refused("a hot page lies outside writable memory"))?;
+        let hot =
+            ranges(head.hot, spans).ok_or(refused("a hot page lies outside writable memory"))?;
         let memory = Memory::from_store(self.layout(), head.brk, head.taken)
             .ok_or(refused("the heap in use lies outside the heap"))?;
         let stack = self.limits().return_stack_bytes.next_multiple_of(PAGE_U64);
@@ -182,19 +186,14 @@ impl Snapshot {
             jumps,
             has_read_random: head.has_read_random,
         };
-        let sealed = match pages.len() {
-            0 => None,
-            _ => Some(
-                SealedFile::new(c"zapp-frozen", pages, 0, false)
-                    .map_err(Error::system("sealing a snapshot"))?,
-            ),
-        };
+        let sealed = SealedFile::new(c"zapp-frozen", pages, 0, false)
+            .map_err(Error::system("sealing a snapshot"))?;
         let frozen = Frozen {
             registers: Registers::with_guest(head.registers, head.vectors.map(whole)),
             returns: head.returns,
         };
-        let restored = self.freeze(place(self.spans(), runs), sealed, frozen, state);
-        restored.fix_hot(hot);
+        let restored = self.freeze(place(spans, runs, &Arc::new(sealed)), frozen, state);
+        restored.contents().fix_hot(hot);
         Ok(restored)
     }
 }
@@ -275,9 +274,9 @@ fn ranges(pairs: impl IntoIterator<Item = (u64, u64)>, start: &[Span]) -> Option
     Some(ranges)
 }
 
-/// The spans of a program's start with `runs`, which [`ranges`] has checked, in its writable memory. A run may lie in
-/// several adjacent spans.
-fn place(start: &[Span], runs: Vec<Range<u64>>) -> Vec<Span> {
+/// The spans of a program's start with `runs`, which [`ranges`] has checked, in its writable memory: their bytes lie in
+/// `file`, one after the other. A run may lie in several adjacent spans.
+fn place(start: &[Span], runs: Vec<Range<u64>>, file: &Arc<SealedFile>) -> Vec<Span> {
     let mut spans = Vec::with_capacity(start.len() + 2 * runs.len());
     let mut rest = runs.into_iter().peekable();
     let mut stored = 0;
@@ -300,7 +299,11 @@ fn place(start: &[Span], runs: Vec<Range<u64>>) -> Vec<Span> {
         while let Some(run) = rest.peek_mut().filter(|run| run.start < end) {
             let until = run.end.min(end);
             push(at..run.start, Backing::Zero);
-            push(run.start..until, Backing::Frozen(stored));
+            let part = Part {
+                file: Arc::clone(file),
+                start: stored,
+            };
+            push(run.start..until, Backing::Frozen(part));
             stored += until - run.start;
             at = until;
             run.start = until;

@@ -2,10 +2,12 @@
 //! anything (review §6 row 11, F6, F19).
 
 use super::support::{AREA, Script, guest, sandbox, snapshot};
+use crate::contents::{Backing, Span};
 use crate::layout::{TABLE, offset};
 use crate::slot::Slot;
 use crate::sys::entry::GatePage;
 use crate::sys::linux::PAGE;
+use crate::sys::memfd::SealedFile;
 use crate::{Input, Instance, Limits, MemoryTree, Mounts, Request, Snapshot};
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -42,7 +44,7 @@ fn addresses_in(slot: &Slot, snapshot: &Snapshot) -> Vec<(u64, u64)> {
     };
     let mut found = Vec::new();
     let mut page = [0; PAGE];
-    for span in snapshot.spans() {
+    for span in snapshot.contents().spans() {
         let start = u64::from(span.start);
         for at in (start..start + span.len as u64).step_by(PAGE) {
             slot.region
@@ -181,19 +183,21 @@ fn reading_everything_makes_no_sealed_file_grow() {
         .start(&program, &limits(), &Mounts::new())
         .expect("fits");
     let reads: Vec<u8> = pages
+        .contents()
         .spans()
         .iter()
         .flat_map(|span| (span.start..).step_by(PAGE).take(span.len / PAGE))
         .flat_map(|at| [1_u32.to_le_bytes(), at.to_le_bytes()].concat())
         .collect();
-    let files = || {
-        [
-            blocks(frozen.frozen().expect("it holds memory")),
-            blocks(frozen.program().text()),
-            blocks(pages.program().text()),
-            pages.program().data().map_or(0, blocks),
-        ]
+    let files = || -> Vec<u64> {
+        let files = [&frozen, &pages].map(|snapshot| snapshot.contents().files().map(blocks));
+        files.into_iter().flatten().collect()
     };
+    let holds = |span: &Span| matches!(span.backing, Backing::Frozen(_));
+    assert!(
+        frozen.contents().spans().iter().any(holds),
+        "it holds memory"
+    );
     let before = files();
     for _ in 0..3 {
         let finished = Instance::builder(&pages)
@@ -205,7 +209,7 @@ fn reading_everything_makes_no_sealed_file_grow() {
         assert_eq!(finished.report.usage.traps, records + 2);
         // The host's own way to read every byte of a clone.
         let clone = Instance::builder(&frozen).build().expect("room");
-        for span in frozen.spans() {
+        for span in frozen.contents().spans() {
             let mut bytes = vec![0; span.len];
             clone
                 .slot()
@@ -217,8 +221,8 @@ fn reading_everything_makes_no_sealed_file_grow() {
     assert_eq!(files(), before);
     assert!(
         frozen
-            .frozen()
-            .expect("it holds memory")
-            .is_sealed_and_dense()
+            .contents()
+            .files()
+            .all(SealedFile::is_sealed_and_dense)
     );
 }

@@ -159,7 +159,8 @@ fn every_call_that_fails_costs_its_slot_and_nothing_else() {
                     break;
                 }
                 let next = look.instance(&snapshot);
-                proof::check_mappings(next.slot(), &snapshot).expect("nothing is left mapped");
+                proof::check_mappings(next.slot(), snapshot.contents())
+                    .expect("nothing is left mapped");
                 drop(next);
                 let shown = &look.play(&snapshot).shown[1];
                 let hot = kind == 1;

@@ -129,13 +129,13 @@ fn every_byte_is_the_snapshots_after_a_reset() {
             "it wrote everywhere"
         );
         let slot = snapshot.take_slot().expect("the slot it had");
-        for span in snapshot.spans() {
+        for span in snapshot.contents().spans() {
             let start = u64::from(span.start);
             let mut bytes = vec![0; span.len];
             slot.region
                 .copy_in(span.start, &mut bytes)
                 .expect("readable");
-            let (wanted, len) = snapshot.content(start, start + span.len as u64);
+            let (wanted, len) = snapshot.contents().bytes(start, start + span.len as u64);
             assert_eq!(len, span.len as u64);
             let same = match wanted {
                 Some(wanted) => bytes == wanted,

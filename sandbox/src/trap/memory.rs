@@ -6,10 +6,10 @@
 use super::Running;
 use super::file::UNIT;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::contents::Window;
 use crate::layout::{offset, size};
 use crate::memory::OpenWindow;
 use crate::slot::close_window;
-use crate::snapshot::Window;
 use crate::sys::guest::Source;
 use crate::sys::linux::PAGE;
 use crate::tree::{Kind, Node};
@@ -131,7 +131,7 @@ impl Running<'_> {
             return Ok(None);
         };
         // Two mappings: the window and what it splits off; a copy will do when there are no more.
-        let Ok(share) = self.snapshot.sandbox().take_mappings(2) else {
+        let Ok(share) = self.snapshot.sandbox().budget().take_mappings(2) else {
             return Ok(None);
         };
         let window = Window {
@@ -353,7 +353,7 @@ impl Running<'_> {
         let mut at = start;
         while at < end {
             self.poll()?;
-            let (bytes, part) = self.snapshot.content(at, end);
+            let (bytes, part) = self.snapshot.contents().bytes(at, end);
             let aligned = at.is_multiple_of(PAGE_U64);
             let whole = part / PAGE_U64 * PAGE_U64;
             if bytes.is_none() && aligned && whole >= DISCARD_MIN {

@@ -6,20 +6,21 @@
 mod attribute;
 mod clock;
 pub(crate) mod file;
-pub(crate) mod jump;
+mod jump;
 mod memory;
 mod path;
 mod process;
 mod ready;
-pub(crate) mod request;
+mod request;
 mod stat;
 
 use crate::abi::{Answer, Arguments, Errno, Stop, errno};
+use crate::budget::Mappings;
 use crate::channel::Channels;
 use crate::layout::{self, Layout};
 use crate::limits::{LimitKind, Limits};
 use crate::report::{Outcome, Usage};
-use crate::runtime::Mappings;
+use crate::request::Exchange;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sys::entry::{Control, Flow, Registers, TrapHandler};
@@ -30,7 +31,6 @@ use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;
 use crate::tree::Mounts;
 use crate::tree::view::Room;
-use request::Exchange;
 
 /// One past the numbers of Linux calls that are looked at.
 const LINUX_END: u64 = 512;

@@ -1,0 +1,200 @@
+//! What a slot is filled with: spans of sealed files and of zeroes, and which pages of it every clean slot holds
+//! privately. The same for every slot of a snapshot, and never changed but for the hot set, which is fixed once.
+
+use crate::hot::{WrittenPages, written_by};
+use crate::layout::size;
+use crate::sys::linux::PAGE;
+use crate::sys::memfd::SealedFile;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, OnceLock};
+
+/// A run of pages of a slot and where they come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: usize,
+    pub(crate) backing: Backing,
+}
+
+/// Where the pages of a span come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// The program's verified text.
+    Text(Part),
+    /// Read-only data of the program.
+    ReadOnly(Part),
+    /// Writable data of the program.
+    Data(Part),
+    /// Writable memory as it was when the snapshot was frozen.
+    Frozen(Part),
+    /// Part of an image file, read-only.
+    Window(Window),
+    /// Zeroes.
+    Zero,
+}
+
+impl Backing {
+    /// Whether a guest can write there, and so have pages of its own.
+    pub(crate) fn is_writable(&self) -> bool {
+        match self {
+            Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => true,
+            Backing::Text(_) | Backing::ReadOnly(_) | Backing::Window(_) => false,
+        }
+    }
+
+    /// The sealed bytes, where the kernel maps such.
+    fn part(&self) -> Option<&Part> {
+        match self {
+            Backing::Text(part)
+            | Backing::ReadOnly(part)
+            | Backing::Data(part)
+            | Backing::Frozen(part) => Some(part),
+            Backing::Window(_) | Backing::Zero => None,
+        }
+    }
+}
+
+/// The bytes of a sealed file from an offset on.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) file: Arc<SealedFile>,
+    /// Where they begin, a multiple of the page size.
+    pub(crate) start: u64,
+}
+
+impl PartialEq for Part {
+    fn eq(&self, other: &Part) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && self.start == other.start
+    }
+}
+
+impl Eq for Part {}
+
+/// A part of a file that cannot change.
+#[derive(Debug, Clone)]
+pub(crate) struct Window {
+    pub(crate) file: Arc<OwnedFd>,
+    pub(crate) offset: u64,
+}
+
+impl PartialEq for Window {
+    fn eq(&self, other: &Window) -> bool {
+        Arc::ptr_eq(&self.file, &other.file) && self.offset == other.offset
+    }
+}
+
+impl Eq for Window {}
+
+/// The spans of a slot, in order, and what follows from them.
+#[derive(Debug)]
+pub(crate) struct Contents {
+    spans: Vec<Span>,
+    writable: Vec<Range<u64>>,
+    hot: OnceLock<Hot>,
+    return_stack_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Hot {
+    ranges: Vec<Range<u64>>,
+    pages: u64,
+}
+
+impl Contents {
+    /// What slots with these spans hold; each also has a return stack of at least so many bytes.
+    pub(crate) fn new(spans: Vec<Span>, return_stack_bytes: u64) -> Contents {
+        let page = PAGE as u64;
+        let return_stack_bytes = return_stack_bytes.next_multiple_of(page).max(page);
+        Contents {
+            writable: writable_ranges(&spans),
+            spans,
+            hot: OnceLock::new(),
+            return_stack_bytes: size(return_stack_bytes),
+        }
+    }
+
+    pub(crate) fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// Where private pages can be, as few ranges.
+    pub(crate) fn writable(&self) -> &[Range<u64>] {
+        &self.writable
+    }
+
+    /// Size of the return stack, in whole pages.
+    pub(crate) fn return_stack_bytes(&self) -> usize {
+        self.return_stack_bytes
+    }
+
+    /// Every sealed file that a span shows.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &SealedFile> {
+        let parts = self.spans.iter().filter_map(|span| span.backing.part());
+        parts.map(|part| &*part.file)
+    }
+
+    /// Pages that every clean slot holds privately.
+    pub(crate) fn hot(&self) -> &[Range<u64>] {
+        self.hot.get().map_or(&[], |hot| &hot.ranges)
+    }
+
+    pub(crate) fn hot_pages(&self) -> u64 {
+        self.hot.get().map_or(0, |hot| hot.pages)
+    }
+
+    /// Fixes the hot set, once: what any of the runs wrote.
+    pub(crate) fn keep_hot(&self, runs: &[WrittenPages]) {
+        self.fix_hot(written_by(runs));
+    }
+
+    /// Fixes the hot set, once.
+    pub(crate) fn fix_hot(&self, ranges: Vec<Range<u64>>) {
+        let pages = ranges
+            .iter()
+            .map(|range| (range.end - range.start) / PAGE as u64)
+            .sum();
+        // A second call loses: the set is recorded once.
+        let _ = self.hot.set(Hot { ranges, pages });
+    }
+
+    /// The bytes of a slot from `at`, and how many of them, up to `end`; no bytes means zeroes.
+    /// `at` lies in a writable span.
+    pub(crate) fn bytes(&self, at: u64, end: u64) -> (Option<&[u8]>, u64) {
+        let index = self
+            .spans
+            .partition_point(|span| u64::from(span.start) <= at);
+        let span = &self.spans[index.checked_sub(1).expect("in a span")];
+        let into = at - u64::from(span.start);
+        let len = (end - at).min(span.len as u64 - into);
+        let bytes = span.backing.part().map(|part| {
+            let start = size(part.start + into);
+            &part.file.bytes()[start..start + size(len)]
+        });
+        (bytes, len)
+    }
+
+    /// Mappings one slot takes: its spans, the call table, the return stack, and every stretch without
+    /// access between them.
+    pub(crate) fn mappings(&self) -> u64 {
+        let gaps = self.spans.windows(2).filter(|pair| {
+            u64::from(pair[0].start) + pair[0].len as u64 != u64::from(pair[1].start)
+        });
+        (self.spans.len() + gaps.count() + 2 + 1 + 3) as u64
+    }
+}
+
+/// Writable spans as ranges; those a page table apart are one, as each costs a call.
+fn writable_ranges(spans: &[Span]) -> Vec<Range<u64>> {
+    const NEAR: u64 = 2 << 20;
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for span in spans.iter().filter(|span| span.backing.is_writable()) {
+        let start = u64::from(span.start);
+        let end = start + span.len as u64;
+        match ranges.last_mut() {
+            Some(last) if start - last.end <= NEAR => last.end = end,
+            _ => ranges.push(start..end),
+        }
+    }
+    ranges
+}
