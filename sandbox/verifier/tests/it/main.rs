@@ -7,6 +7,7 @@ mod cases;
 mod elf;
 mod enumerate;
 mod naive;
+mod places;
 mod random;
 mod second;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
