@@ -58,7 +58,4 @@ pub(crate) enum Command {
     Demo(cmd::demo::Args),
     #[command(after_help = EXIT_CODES)]
     Serve(Box<cmd::serve::Args>),
-    /// Answers the requests of one image for `serve`.
-    #[command(name = crate::serve::worker::COMMAND, hide = true)]
-    Worker,
 }

@@ -21,6 +21,10 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
+    // `serve` and `pack --warm` start this binary once more as a worker, which reads no command line.
+    if let Some(code) = worker::intercept(std::env::args_os()) {
+        return code;
+    }
     if let Some(code) = cmd::cc::intercept(std::env::args_os()) {
         return code;
     }

@@ -39,7 +39,6 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
         Command::Guest(args) => guest::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),
-        Command::Worker => Ok(serve::run_worker()),
         Command::Ls(args) => ls::run(&args),
         Command::Tree(args) => tree::run(&args),
         Command::Cat(args) => cat::run(&args),

@@ -1,18 +1,18 @@
-//! `zapp serve`: answers HTTP from images. And the hidden command that its workers are started with.
+//! `zapp serve`: answers HTTP from images.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use worker::RequestLimits;
 
+use crate::serve;
 use crate::serve::log::{AccessFormat, Level, Log, LogFormat};
 use crate::serve::manifest::SnapshotLevel;
 use crate::serve::options::{Address, Ceilings, HttpOptions, Options};
 use crate::serve::proxy::Trusted;
 use crate::serve::units::{Size, Span};
-use crate::serve::wire::Limits;
-use crate::serve::{self, worker};
 use crate::status::Status;
 
 /// Serves images over HTTP
@@ -221,15 +221,6 @@ pub(crate) fn ceilings() -> anyhow::Result<Ceilings> {
     Ok(options(&typed([])?)?.ceilings)
 }
 
-/// Runs a worker; only `serve` and `pack --warm` start this.
-pub(crate) fn run_worker() -> Status {
-    if worker::main() {
-        Status::Done
-    } else {
-        Status::Partial
-    }
-}
-
 fn options(args: &Args) -> anyhow::Result<Options> {
     let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -240,7 +231,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         listen: args.listen.clone(),
         admin: args.admin.clone(),
         ceilings: Ceilings {
-            limits: Limits {
+            limits: RequestLimits {
                 wall_ms: ms(args.timeout),
                 cpu_ms: ms(args.cpu),
                 memory_bytes: args.memory.0,

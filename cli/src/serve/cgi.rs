@@ -4,9 +4,9 @@
 //! which would become `HTTP_PROXY` (CVE-2016-5385), and so are headers that concern the connection.
 
 use hyper::header::{self, HeaderMap};
+use worker::Pairs;
 
 use super::route::Script;
-use super::wire::Pairs;
 
 /// The largest head that is passed on: the guest's buffer holds 256 KiB.
 const VARIABLES_MAX: usize = 512;

@@ -5,9 +5,9 @@
 
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
+use worker::Answer;
 
 use super::body::Body;
-use super::wire::Answer;
 
 const HEADERS_MAX: usize = 128;
 const HEADER_BYTES_MAX: usize = 32 << 10;
@@ -86,7 +86,7 @@ pub(crate) fn response(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::serve::wire::Ending;
+    use worker::Ending;
 
     fn answer(status: u16, headers: &[(&str, &[u8])]) -> Answer {
         let headers = headers

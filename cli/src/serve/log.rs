@@ -65,7 +65,7 @@ pub(crate) struct Access {
     pub(crate) request_id: String,
     pub(crate) duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) cost: Option<super::wire::Cost>,
+    pub(crate) cost: Option<worker::Cost>,
 }
 
 /// Where lines go.

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! The front process speaks HTTP, decides what a request means ([`path`], [`route`]), and sends files. It never runs
-//! guest code. A [`worker`] runs the guests of one image, has no network and no files, and may die at any time: the
-//! front starts another ([`link`]) and answers 502 to what was lost.
+//! guest code. A [`worker`](::worker) runs the guests of one image, has no network and no files, and may die at any time:
+//! its link starts another, and the front answers 502 to what was lost.
 
 mod admin;
 mod application;
@@ -20,7 +20,6 @@ mod conversation;
 mod files;
 mod gate;
 mod guest_answer;
-mod link;
 mod listener;
 pub(crate) mod log;
 pub(crate) mod manifest;
@@ -36,14 +35,8 @@ mod route;
 mod running;
 mod server;
 pub(crate) mod site;
-pub(crate) mod stored;
 mod types;
 pub(crate) mod units;
-pub(crate) mod wire;
-pub(crate) mod worker;
-
-#[cfg(test)]
-mod fake;
 
 use std::sync::Arc;
 

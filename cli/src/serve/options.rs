@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use worker::RequestLimits;
+
 use super::manifest::SnapshotLevel;
 use super::proxy::Trusted;
-use super::wire::Limits;
 
 /// Ceilings over every image's wishes, and how much runs at once.
 #[derive(Clone, Debug)]
 pub(crate) struct Ceilings {
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     /// Instances at once, for each image.
     pub(crate) concurrency: usize,
     /// Requests that may wait for one.

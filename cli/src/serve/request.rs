@@ -9,13 +9,13 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
+use worker::{Answer, Cost, Ending, NoAnswer};
 
 use super::body::Body;
 use super::buffers::{Exhausted, Hold};
 use super::cgi::{self, Facts};
 use super::files::{FileRequest, status_only};
 use super::guest_answer;
-use super::link::NoAnswer;
 use super::log::{Access, Level};
 use super::path::{Host, SitePath};
 use super::proxy::Client;
@@ -24,7 +24,6 @@ use super::route::{Route, Script};
 use super::running::Running;
 use super::server::Server;
 use super::site::Site;
-use super::wire::{Answer, Cost, Ending};
 
 /// Who is at the two ends of a connection.
 #[derive(Clone, Debug)]

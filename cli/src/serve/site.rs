@@ -8,19 +8,18 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use imagefs::{Image, Kind};
+use worker::{Bootstrap, BootstrapKind, Link, News, Pairs, RequestLimits, Setup};
 
 use super::application::Application;
 use super::cgi;
 use super::files::Files;
 use super::gate::Gate;
-use super::link::{Link, Process};
 use super::log::{Level, Log};
 use super::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
 use super::options::Ceilings;
 use super::path::SitePath;
 use super::read_only::Seldom;
 use super::route::{Route, Router, Script};
-use super::wire::{Bootstrap, BootstrapKind, Limits, Pairs, Setup};
 
 /// Host name of warm-up requests.
 const WARM_UP_HOST: &str = "localhost";
@@ -33,7 +32,7 @@ pub(crate) struct Site {
     pub(crate) manifest: Manifest,
     pub(crate) router: Router,
     pub(crate) files: Files,
-    pub(crate) limits: Limits,
+    pub(crate) limits: RequestLimits,
     pub(crate) gate: Gate,
     /// Missing when the image has no program: then it only has files.
     pub(crate) link: Option<Link>,
@@ -93,11 +92,9 @@ impl Site {
         let Some(setup) = self.setup(concurrency)? else {
             return Ok(());
         };
-        let process = Process {
-            image: self.image.clone(),
-            setup,
-        };
-        let link = Link::new(&self.name, process, self.limits.output_bytes, log);
+        let (name, log) = (self.name.clone(), Arc::clone(log));
+        let tell = move |news: News<'_>| write_down(news, &name, &log);
+        let link = Link::start(self.image.clone(), setup, tell);
         link.started()
             .await
             .map_err(|why| anyhow::anyhow!("{why}"))?;
@@ -191,8 +188,25 @@ impl Site {
     }
 }
 
+/// Puts what happens to a site's worker into the log.
+fn write_down(news: News<'_>, site: &str, log: &Log) {
+    match news {
+        News::Ready { pid, snapshot } => {
+            let pid = pid.map_or_else(String::new, |pid| pid.to_string());
+            let facts = [("pid", pid), ("snapshot", snapshot.to_owned())];
+            log.event(Level::Info, site, "worker ready", &facts);
+        }
+        News::Ended { why, lost } => {
+            let message = format!("worker ended: {why}");
+            let facts = [("lost_requests", lost.to_string())];
+            log.event(Level::Error, site, &message, &facts);
+        }
+        News::Said(line) => log.event(Level::Warn, site, line, &[("from", "worker".to_owned())]),
+    }
+}
+
 /// The smaller of what the operator allows and what the image wishes.
-fn effective(wish: &manifest::Limits, ceiling: &Limits) -> Limits {
+fn effective(wish: &manifest::Limits, ceiling: &RequestLimits) -> RequestLimits {
     let time = |wish: Option<super::units::Span>, ceiling: u64| {
         wish.map_or(ceiling, |span| {
             u64::try_from(span.0.as_millis())
@@ -203,7 +217,7 @@ fn effective(wish: &manifest::Limits, ceiling: &Limits) -> Limits {
     let size = |wish: Option<super::units::Size>, ceiling: u64| {
         wish.map_or(ceiling, |size| size.0.min(ceiling))
     };
-    Limits {
+    RequestLimits {
         wall_ms: time(wish.wall, ceiling.wall_ms),
         cpu_ms: time(wish.cpu, ceiling.cpu_ms),
         memory_bytes: size(wish.memory, ceiling.memory_bytes),

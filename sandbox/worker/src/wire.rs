@@ -16,7 +16,9 @@
 //! kept, and a frame that does not fit the state of its request ends the worker.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+
+use crate::answer::{Answer, Cost, Ending};
+use crate::setup::Pairs;
 
 /// Bytes of a frame before its payload.
 pub(crate) const HEAD: usize = 4 + 1 + 8;
@@ -29,9 +31,6 @@ pub(crate) const STDERR_MAX: usize = 64 * 1024;
 
 /// The largest payload a worker may send: a piece, headers, error output, and some room.
 pub(crate) const WORKER_PAYLOAD_MAX: usize = PIECE + STDERR_MAX + 512 * 1024;
-
-/// Names and values of a request or an answer.
-pub(crate) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// What a frame is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,206 +51,6 @@ impl Kind {
         [Setup, Ready, Failed, Ask, Cancel, Answer, More]
             .into_iter()
             .find(|k| *k as u8 == byte)
-    }
-}
-
-/// What a worker is told before it starts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Setup {
-    /// Path of the program in the image.
-    pub(crate) entry: String,
-    pub(crate) arguments: Vec<String>,
-    pub(crate) environment: Vec<String>,
-    pub(crate) limits: Limits,
-    /// Instances at once.
-    pub(crate) concurrency: u32,
-    /// Requests to answer before the snapshot; empty also when the program starts anew for every request.
-    pub(crate) warmup: Vec<Pairs>,
-    /// Whether instances are clones of a warmed one.
-    pub(crate) snapshot: bool,
-    /// Snapshots behind the site's own bootstrap, beside the warmed one.
-    pub(crate) bootstrap: Option<Bootstrap>,
-}
-
-/// How to make snapshots behind a site's own bootstrap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Bootstrap {
-    pub(crate) kind: BootstrapKind,
-    /// The request that freezes: the front page, from nobody.
-    pub(crate) request: Pairs,
-    /// Host names for which snapshots are made before anybody asks.
-    pub(crate) hosts: Vec<String>,
-}
-
-/// Who calls `zapp_freeze()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum BootstrapKind {
-    /// The site itself.
-    Call,
-    /// Nobody: the guest knows where WordPress has ended its own.
-    WordPress,
-}
-
-/// Limits of one request, already the smaller of the operator's and the image's.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Limits {
-    pub(crate) wall_ms: u64,
-    pub(crate) cpu_ms: u64,
-    pub(crate) memory_bytes: u64,
-    pub(crate) output_bytes: u64,
-    pub(crate) body_bytes: u64,
-    pub(crate) scratch_bytes: u64,
-    pub(crate) files: u32,
-}
-
-/// How a request ended in the worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(crate) enum Ending {
-    /// The guest answered.
-    Answered = 0,
-    /// It ended without an answer, or with one that is no HTTP.
-    NoAnswer = 1,
-    Wall = 2,
-    Cpu = 3,
-    Output = 4,
-    Stack = 5,
-    Fault = 6,
-    Misuse = 7,
-    HostBug = 8,
-    Cancelled = 9,
-    /// The worker's memory budget is used up.
-    Busy = 10,
-    /// Scratch space was used up, and the guest failed over it.
-    Scratch = 11,
-    /// Too many calls from guest to host.
-    Traps = 12,
-}
-
-impl Ending {
-    /// All endings, by number.
-    pub(crate) const ALL: [Ending; 13] = [
-        Ending::Answered,
-        Ending::NoAnswer,
-        Ending::Wall,
-        Ending::Cpu,
-        Ending::Output,
-        Ending::Stack,
-        Ending::Fault,
-        Ending::Misuse,
-        Ending::HostBug,
-        Ending::Cancelled,
-        Ending::Busy,
-        Ending::Scratch,
-        Ending::Traps,
-    ];
-
-    /// Its name in logs and metrics.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Ending::Answered => "answered",
-            Ending::NoAnswer => "no_answer",
-            Ending::Wall => "wall_limit",
-            Ending::Cpu => "cpu_limit",
-            Ending::Output => "output_limit",
-            Ending::Stack => "stack_limit",
-            Ending::Fault => "fault",
-            Ending::Misuse => "misuse",
-            Ending::HostBug => "host_bug",
-            Ending::Cancelled => "cancelled",
-            Ending::Busy => "busy",
-            Ending::Scratch => "scratch_limit",
-            Ending::Traps => "trap_limit",
-        }
-    }
-}
-
-/// What a request cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Cost {
-    pub(crate) wall_ns: u64,
-    pub(crate) cpu_ns: u64,
-    pub(crate) traps: u64,
-    pub(crate) private_bytes: u64,
-    pub(crate) output_bytes: u64,
-    pub(crate) scratch_bytes: u64,
-    pub(crate) discarded_bytes: u64,
-    pub(crate) files_opened: u64,
-    /// Calls refused for want of scratch space.
-    pub(crate) full_traps: u64,
-    /// 1 when the instance went on from behind the site's bootstrap, 0 when from the default snapshot.
-    pub(crate) after_bootstrap: u64,
-}
-
-impl Cost {
-    fn numbers(&self) -> [u64; 10] {
-        [
-            self.wall_ns,
-            self.cpu_ns,
-            self.traps,
-            self.private_bytes,
-            self.output_bytes,
-            self.scratch_bytes,
-            self.discarded_bytes,
-            self.files_opened,
-            self.full_traps,
-            self.after_bootstrap,
-        ]
-    }
-
-    fn of(numbers: [u64; 10]) -> Cost {
-        let [
-            wall_ns,
-            cpu_ns,
-            traps,
-            private_bytes,
-            output_bytes,
-            scratch_bytes,
-            discarded_bytes,
-            files_opened,
-            full_traps,
-            after_bootstrap,
-        ] = numbers;
-        Cost {
-            wall_ns,
-            cpu_ns,
-            traps,
-            private_bytes,
-            output_bytes,
-            scratch_bytes,
-            discarded_bytes,
-            files_opened,
-            full_traps,
-            after_bootstrap,
-        }
-    }
-}
-
-/// The answer to a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Answer {
-    pub(crate) ending: Ending,
-    pub(crate) status: u16,
-    /// Headers the runtime dropped because they frame the message.
-    pub(crate) dropped: u32,
-    pub(crate) cost: Cost,
-    pub(crate) headers: Pairs,
-    pub(crate) stderr: Vec<u8>,
-    pub(crate) body: Bytes,
-}
-
-impl Answer {
-    /// An answer that says only how the request ended.
-    pub(crate) fn ended(ending: Ending) -> Answer {
-        Answer {
-            ending,
-            status: 0,
-            dropped: 0,
-            cost: Cost::default(),
-            headers: Vec::new(),
-            stderr: Vec::new(),
-            body: Bytes::new(),
-        }
     }
 }
 

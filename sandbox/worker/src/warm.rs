@@ -6,25 +6,18 @@
 use anyhow::anyhow;
 use sandbox::{Instance, Request, Response, Snapshot, Waiting};
 
-use super::bootstrap::{uri, value, with};
-use super::guest::{describe, last};
-use crate::serve::wire::{Pairs, Setup};
+use crate::load::describe;
+use crate::setup::{Pairs, Setup};
+use crate::variables::{last, uri, value, with};
+use crate::warmed::Warmed;
 
 /// Requests that are found on the way, at most.
 const FOUND_MAX: usize = 8;
 /// A longer address is not followed.
 const ADDRESS_MAX: usize = 2048;
 
-/// A program that has been warmed up.
-#[derive(Debug)]
-pub(crate) struct Warmed {
-    pub(crate) snapshot: Snapshot,
-    /// What it has answered.
-    pub(crate) requests: Vec<Pairs>,
-}
-
 /// Warms up on a thread of its own: the runtime blocks signals there.
-pub(super) fn up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
+pub(crate) fn up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
     std::thread::scope(|scope| {
         let warming = std::thread::Builder::new()
             .name("warm-up".to_owned())

@@ -6,8 +6,9 @@ use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, mpsc};
 
-use super::backend::{Asked, Backend, Cancel};
-use crate::serve::wire::{self, Answer, Ending, HEAD, Head, Kind};
+use crate::answer::{Answer, Ending};
+use crate::backend::{Asked, Backend, Cancel};
+use crate::wire::{self, HEAD, Head, Kind};
 
 /// Guests run on the stacks of these threads while a trap is handled; the runtime wants at least 256 KiB.
 const STACK_SIZE: usize = 1 << 20;

@@ -19,8 +19,9 @@ use std::time::{Duration, Instant};
 use anyhow::{bail, ensure};
 use sandbox::{Finished, Instance, Request, Snapshot};
 
-use super::guest::{describe, last};
-use crate::serve::wire::{self, BootstrapKind, Pairs};
+use crate::load::describe;
+use crate::setup::{Bootstrap, BootstrapKind, Pairs};
+use crate::variables::{last, uri, value, with};
 
 /// Tells the guest what to do with a warm-up request.
 const VARIABLE: &[u8] = b"ZAPP_BOOTSTRAP";
@@ -70,14 +71,14 @@ struct Entry {
 
 /// A snapshot, and the word that must not appear.
 #[derive(Clone, Debug)]
-pub(super) struct Made {
-    pub(super) snapshot: Snapshot,
+pub(crate) struct Made {
+    pub(crate) snapshot: Snapshot,
     word: Arc<[u8]>,
 }
 
 impl Made {
     /// Whether an answer holds what belonged to the request that froze.
-    pub(super) fn shows_in(&self, finished: &Finished) -> bool {
+    pub(crate) fn shows_in(&self, finished: &Finished) -> bool {
         let holds = |bytes: &[u8]| memchr::memmem::find(bytes, &self.word).is_some();
         let in_head =
             |response: &sandbox::Response| response.headers.iter().any(|(_, value)| holds(value));
@@ -87,14 +88,14 @@ impl Made {
 
 /// All snapshots behind the bootstrap of one site.
 #[derive(Debug)]
-pub(super) struct Bootstraps {
+pub(crate) struct Bootstraps {
     shared: Arc<Shared>,
     orders: mpsc::Sender<Address>,
 }
 
 #[derive(Debug)]
 struct Shared {
-    plan: wire::Bootstrap,
+    plan: Bootstrap,
     warmup: Vec<Pairs>,
     default: Snapshot,
     entries: Mutex<Vec<Entry>>,
@@ -102,8 +103,8 @@ struct Shared {
 
 impl Bootstraps {
     /// Starts the thread that makes snapshots, and orders those of the site's own host names.
-    pub(super) fn start(
-        plan: &wire::Bootstrap,
+    pub(crate) fn start(
+        plan: &Bootstrap,
         warmup: &[Pairs],
         default: &Snapshot,
     ) -> anyhow::Result<Bootstraps> {
@@ -132,7 +133,7 @@ impl Bootstraps {
     }
 
     /// The snapshot a request may go on from, if there is one.
-    pub(super) fn find(&self, variables: &Pairs) -> Option<Made> {
+    pub(crate) fn find(&self, variables: &Pairs) -> Option<Made> {
         if !may_go_on(variables, script(&self.shared.plan.request)) {
             return None;
         }
@@ -164,7 +165,7 @@ impl Bootstraps {
     }
 
     /// Takes a snapshot out of use.
-    pub(super) fn refuse(&self, made: &Made) {
+    pub(crate) fn refuse(&self, made: &Made) {
         for entry in self.shared.lock().iter_mut() {
             entry.made.take_if(|kept| kept.word == made.word);
         }
@@ -331,37 +332,9 @@ fn script(variables: &Pairs) -> &[u8] {
     value(variables, b"SCRIPT_NAME")
 }
 
-/// The value of a variable; empty when it is missing.
-pub(super) fn value<'a>(variables: &'a Pairs, wanted: &[u8]) -> &'a [u8] {
-    variables
-        .iter()
-        .find(|(name, _)| name == wanted)
-        .map_or(&[], |(_, value)| value)
-}
-
-/// The address asked for, for people.
-pub(super) fn uri(variables: &Pairs) -> String {
-    imagefs::printable(value(variables, b"REQUEST_URI"))
-}
-
 fn address(variables: &Pairs) -> Address {
     let belongs = |(name, _): &&(Vec<u8>, Vec<u8>)| ADDRESS.contains(&name.as_slice());
     variables.iter().filter(belongs).cloned().collect()
-}
-
-/// The variables with some of them replaced or added.
-pub(super) fn with<N: AsRef<[u8]>, V: AsRef<[u8]>>(variables: &Pairs, others: &[(N, V)]) -> Pairs {
-    let mut all: Pairs = variables
-        .iter()
-        .filter(|(name, _)| !others.iter().any(|(other, _)| other.as_ref() == name))
-        .cloned()
-        .collect();
-    all.extend(
-        others
-            .iter()
-            .map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec())),
-    );
-    all
 }
 
 fn is_same(one: &Finished, other: &Finished) -> bool {

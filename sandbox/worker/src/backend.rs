@@ -1,6 +1,7 @@
 //! What the worker's loop needs of whatever answers requests. A fake stands in for guests in tests of the loop.
 
-use crate::serve::wire::{Answer, Pairs};
+use crate::answer::Answer;
+use crate::setup::Pairs;
 
 /// A request as it came over the socket.
 #[derive(Debug)]

@@ -24,7 +24,7 @@ use seccompiler::{
 /// Numbers of x86-64 system calls, from `asm/unistd_64.h`.
 mod number {
     /// Memory, threads, time, and the descriptors there already are.
-    pub(super) const PLAIN: &[i64] = &[
+    pub(crate) const PLAIN: &[i64] = &[
         0,   // read
         1,   // write
         3,   // close
@@ -73,18 +73,18 @@ mod number {
         334, // rseq
         435, // clone3, which another filter answers with ENOSYS
     ];
-    pub(super) const MMAP: i64 = 9;
-    pub(super) const MPROTECT: i64 = 10;
-    pub(super) const CLONE: i64 = 56;
-    pub(super) const EXECVE: i64 = 59;
-    pub(super) const PTRACE: i64 = 101;
-    pub(super) const PRCTL: i64 = 157;
-    pub(super) const TGKILL: i64 = 234;
-    pub(super) const OPENAT: i64 = 257;
-    pub(super) const PRLIMIT64: i64 = 302;
-    pub(super) const SECCOMP: i64 = 317;
-    pub(super) const EXECVEAT: i64 = 322;
-    pub(super) const CLONE3: i64 = 435;
+    pub(crate) const MMAP: i64 = 9;
+    pub(crate) const MPROTECT: i64 = 10;
+    pub(crate) const CLONE: i64 = 56;
+    pub(crate) const EXECVE: i64 = 59;
+    pub(crate) const PTRACE: i64 = 101;
+    pub(crate) const PRCTL: i64 = 157;
+    pub(crate) const TGKILL: i64 = 234;
+    pub(crate) const OPENAT: i64 = 257;
+    pub(crate) const PRLIMIT64: i64 = 302;
+    pub(crate) const SECCOMP: i64 = 317;
+    pub(crate) const EXECVEAT: i64 = 322;
+    pub(crate) const CLONE3: i64 = 435;
 }
 
 const PROT_WRITE: u64 = 2;
@@ -101,7 +101,7 @@ const ENOSYS: u32 = 38;
 
 /// What stands between the worker and files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Files {
+pub(crate) enum FileGuard {
     /// Landlock lets it read its own entries in `/proc`.
     Landlocked,
     /// There is no landlock here.
@@ -109,7 +109,7 @@ pub(super) enum Files {
 }
 
 /// The first step; call it while the process has one thread.
-pub(super) fn before_threads() -> anyhow::Result<Files> {
+pub(crate) fn before_threads() -> anyhow::Result<FileGuard> {
     // A core dump of a worker would hold every visitor's requests.
     let none = Rlimit {
         current: Some(0),
@@ -131,13 +131,13 @@ pub(super) fn before_threads() -> anyhow::Result<Files> {
 }
 
 /// The second step: no guest has run yet, and from here on nothing can be opened.
-pub(super) fn before_guests(files: Files) -> anyhow::Result<()> {
+pub(crate) fn before_guests(files: FileGuard) -> anyhow::Result<()> {
     let program = filter(Step::Guests(files))?;
     seccompiler::apply_filter_all_threads(&program).context("seccomp on all threads")
 }
 
 /// Files: only this process's own entries in `/proc`, and the limit on mappings. Network: none.
-fn confine_files() -> anyhow::Result<Files> {
+fn confine_files() -> anyhow::Result<FileGuard> {
     let abi = ABI::V5;
     let own = PathBeneath::new(PathFd::new("/proc/self")?, AccessFs::ReadFile);
     let mappings = PathBeneath::new(
@@ -155,9 +155,9 @@ fn confine_files() -> anyhow::Result<Files> {
         .context("landlock")?;
     if status.ruleset == RulesetStatus::NotEnforced {
         eprintln!("worker: this kernel has no landlock; only seccomp keeps files out of reach");
-        return Ok(Files::Unguarded);
+        return Ok(FileGuard::Unguarded);
     }
-    Ok(Files::Landlocked)
+    Ok(FileGuard::Landlocked)
 }
 
 /// A filter that has something to say about a few calls only.
@@ -171,7 +171,7 @@ fn exception(numbers: &[i64], action: SeccompAction) -> anyhow::Result<BpfProgra
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Start,
-    Guests(Files),
+    Guests(FileGuard),
 }
 
 /// The allow-list of a step.
@@ -230,10 +230,10 @@ fn filter(step: Step) -> anyhow::Result<BpfProgram> {
                 .or_default()
                 .extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
         }
-        Step::Guests(Files::Landlocked) => {
+        Step::Guests(FileGuard::Landlocked) => {
             rules.insert(number::OPENAT, any_of(vec![masked(2, OPEN_CHANGES, 0)?])?);
         }
-        Step::Guests(Files::Unguarded) => {}
+        Step::Guests(FileGuard::Unguarded) => {}
     }
     let allowed = SeccompFilter::new(
         rules,

@@ -1,27 +1,19 @@
 //! Guests of the sandbox behind the worker's loop: a warmed snapshot, and a clone of it for every request.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use anyhow::{Context, anyhow};
 use imagefs::Image;
-use sandbox::{
-    Config, Finished, ImageTree, Input, Instance, LimitKind, Mounts, Outcome, Request, Sandbox,
-    Snapshot,
-};
+use sandbox::{Finished, Input, Instance, LimitKind, Outcome, Request, Snapshot};
 
-use super::backend::{Asked, Backend, Cancel};
-use super::bootstrap::Bootstraps;
-use super::warm;
-use crate::serve::stored;
-use crate::serve::wire::{Answer, Cost, Ending, Limits, Pairs, Setup};
-
-/// Tells the guest that nobody will ask this instance again, so that it need not tidy up.
-const LAST_REQUEST: &[u8] = b"ZAPP_LAST_REQUEST";
+use crate::answer::{Answer, Cost, Ending};
+use crate::backend::{Asked, Backend, Cancel};
+use crate::bootstrap::Bootstraps;
+use crate::load::load;
+use crate::setup::Setup;
+use crate::variables::last;
+use crate::{stored, warm};
 
 /// Guests ready for requests.
 #[derive(Debug)]
-pub(super) struct Guests {
+pub(crate) struct Guests {
     start: Start,
 }
 
@@ -45,7 +37,7 @@ enum Start {
 impl Guests {
     /// Loads the program, verifies it, and takes up the image's snapshot or warms up. `confine` is called before the
     /// first guest instruction runs.
-    pub(super) fn start(
+    pub(crate) fn start(
         image: &Image,
         setup: &Setup,
         confine: impl FnOnce() -> anyhow::Result<()>,
@@ -85,7 +77,7 @@ impl Guests {
     }
 
     /// Where the snapshot of the default kind is from, for people.
-    pub(super) fn origin(&self) -> &'static str {
+    pub(crate) fn origin(&self) -> &'static str {
         match &self.start {
             Start::Warm {
                 is_stored: true, ..
@@ -94,65 +86,6 @@ impl Guests {
             Start::Cold { .. } => "none",
         }
     }
-}
-
-/// Loads and verifies the program.
-pub(super) fn load(
-    image: &Image,
-    setup: &Setup,
-    confine: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Snapshot> {
-    let ino = image
-        .resolve(image.root(), setup.entry.as_bytes(), true)
-        .map_err(|e| anyhow!("program {}: {e}", setup.entry))?;
-    let elf = image
-        .bytes(ino)
-        .with_context(|| format!("program {}", setup.entry))?;
-    let sandbox = Sandbox::new(Config {
-        memory_budget_bytes: budget(setup),
-        ..Config::default()
-    })?;
-    confine()?;
-    let program = sandbox
-        .load(&elf)
-        .with_context(|| format!("program {}", setup.entry))?;
-    drop(elf);
-    let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
-    Ok(sandbox.start(&program, &limits(&setup.limits), &mounts)?)
-}
-
-/// What all instances at once may use, and two more: one that is being warmed, and one it is compared with.
-fn budget(setup: &Setup) -> u64 {
-    let limits = &setup.limits;
-    let each = limits
-        .memory_bytes
-        .saturating_add(limits.scratch_bytes)
-        .saturating_add(64 << 20);
-    each.saturating_mul(u64::from(setup.concurrency) + 2)
-}
-
-fn limits(limits: &Limits) -> sandbox::Limits {
-    sandbox::Limits {
-        wall: Some(Duration::from_millis(limits.wall_ms)),
-        cpu: Some(Duration::from_millis(limits.cpu_ms)),
-        memory_bytes: limits.memory_bytes,
-        output_bytes: limits.output_bytes,
-        scratch_bytes: limits.scratch_bytes,
-        files: limits.files,
-        ..sandbox::Limits::default()
-    }
-}
-
-/// How a guest ended and the end of what it said, for people.
-pub(super) fn describe(ended: &Finished) -> String {
-    let from = ended.stderr.len().saturating_sub(2000);
-    let said = imagefs::printable(&ended.stderr[from..]);
-    format!("{:?} {said}", ended.report.outcome)
-}
-
-pub(super) fn last(mut variables: Pairs) -> Pairs {
-    variables.push((LAST_REQUEST.to_vec(), b"1".to_vec()));
-    variables
 }
 
 impl Backend for Guests {

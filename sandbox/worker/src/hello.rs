@@ -13,22 +13,23 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags,
 };
 
-use crate::serve::wire::{self, HEAD, Head, Kind, Setup};
+use crate::setup::Setup;
+use crate::wire::{self, HEAD, Head, Kind};
 
 /// The largest setup that is read.
 const SETUP_MAX: usize = 16 << 20;
 
 /// What the worker gets.
 #[derive(Debug)]
-pub(super) struct Hello {
-    pub(super) setup: Setup,
-    pub(super) image: File,
+pub(crate) struct Hello {
+    pub(crate) setup: Setup,
+    pub(crate) image: File,
     /// Where its snapshot goes; then it does nothing else.
-    pub(super) store: Option<File>,
+    pub(crate) store: Option<File>,
 }
 
 /// Sends the setup, the image, and a file for the snapshot if it is to be stored.
-pub(super) fn send(
+pub(crate) fn send(
     socket: &UnixStream,
     setup: &Setup,
     image: BorrowedFd<'_>,
@@ -52,7 +53,7 @@ pub(super) fn send(
 }
 
 /// Receives them.
-pub(super) fn receive(socket: &UnixStream) -> anyhow::Result<Hello> {
+pub(crate) fn receive(socket: &UnixStream) -> anyhow::Result<Hello> {
     let mut head = [0; HEAD];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

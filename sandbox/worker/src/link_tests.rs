@@ -1,16 +1,14 @@
 //! The link between front and worker, with threads in place of processes.
 
 use super::*;
-use crate::serve::fake::Fake;
-use crate::serve::log::{AccessFormat, LogFormat};
-use crate::serve::wire::Ending;
+use crate::answer::Ending;
+use crate::fake::Fake;
 
 const WALL: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(10);
 
 fn link(fake: &Fake, output_max: u64) -> Link {
-    let log = Log::open(LogFormat::Text, Level::Error, None, AccessFormat::Combined).unwrap();
-    Link::new("test", fake.clone(), output_max, &Arc::new(log))
+    Link::new(fake.clone(), output_max, |_| ())
 }
 
 async fn ask(link: &Link, uri: &str, wall: Duration) -> Result<Answer, NoAnswer> {

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::link::{Start, Started};
-use super::wire::{self, Answer, Ending, Kind};
-use super::worker::{self, Asked, Backend, Cancel};
+use crate::answer::{Answer, Ending};
+use crate::backend::{Asked, Backend, Cancel};
+use crate::link::{Start, Started};
+use crate::serve;
+use crate::wire::{self, Kind};
 
 /// Starts workers that are threads.
 #[derive(Clone, Debug, Default)]
@@ -30,7 +32,7 @@ impl Start for Fake {
                 fake,
                 socket: theirs.try_clone().unwrap(),
             };
-            worker::serve(&theirs, &backend, 4);
+            serve::serve(&theirs, &backend, 4);
         });
         Ok(Started {
             socket: ours,

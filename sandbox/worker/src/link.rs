@@ -17,9 +17,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::log::{Level, Log};
-use super::wire::{self, Answer, HEAD, Head, Kind, Malformed, Pairs, Setup, WORKER_PAYLOAD_MAX};
-use super::worker;
+use crate::answer::Answer;
+use crate::setup::{Pairs, Setup};
+use crate::spawn::spawn;
+use crate::wire::{self, HEAD, Head, Kind, Malformed, WORKER_PAYLOAD_MAX};
 
 /// Verification and warm-up of a large program take seconds; more than this means that something hangs.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -30,6 +31,30 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// After its wall limit a request has this long to end in the worker; then the worker is taken to be broken, and ended with
 /// all it is doing. On a machine with a load of ten for each core, two seconds were too few.
 const OVERDUE: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 10 });
+
+/// What there is to tell about a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News<'a> {
+    /// It takes requests.
+    Ready {
+        /// Its process.
+        pid: Option<u32>,
+        /// Where its snapshot is from.
+        snapshot: &'a str,
+    },
+    /// It is gone, and another will be started.
+    Ended {
+        /// Why.
+        why: &'a str,
+        /// Requests that went with it.
+        lost: usize,
+    },
+    /// A line of its standard error.
+    Said(&'a str),
+}
+
+/// Told the news by several threads.
+type Tell = Box<dyn Fn(News<'_>) + Send + Sync>;
 
 /// Makes workers.
 pub(crate) trait Start: Send + Sync + 'static {
@@ -45,14 +70,14 @@ pub(crate) struct Started {
 }
 
 /// Starts this binary as the worker of an image.
-pub(crate) struct Process {
-    pub(crate) image: Image,
-    pub(crate) setup: Setup,
+struct Process {
+    image: Image,
+    setup: Setup,
 }
 
 impl Start for Process {
     fn start(&self) -> std::io::Result<Started> {
-        let (socket, child) = worker::spawn(&self.image, &self.setup, None, Stdio::piped())?;
+        let (socket, child) = spawn(&self.image, &self.setup, None, Stdio::piped())?;
         Ok(Started {
             socket,
             child: Some(child),
@@ -62,7 +87,7 @@ impl Start for Process {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoAnswer {
+pub enum NoAnswer {
     /// The worker died while it had the request.
     #[error("the worker died")]
     Died,
@@ -91,14 +116,13 @@ struct Up {
 }
 
 /// A worker, or the next one.
-pub(crate) struct Link {
+pub struct Link {
     shared: Arc<Shared>,
     supervisor: tokio::task::JoinHandle<()>,
 }
 
 struct Shared {
-    site: String,
-    log: Arc<Log>,
+    tell: Tell,
     output_max: u64,
     state: watch::Sender<State>,
     pending: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
@@ -107,11 +131,24 @@ struct Shared {
 }
 
 impl Link {
-    /// Starts a worker and keeps one running until the link is dropped.
-    pub(crate) fn new(site: &str, start: impl Start, output_max: u64, log: &Arc<Log>) -> Link {
+    /// Starts a worker for an image and keeps one running until the link is dropped. Must be called within a tokio runtime.
+    /// `tell` gets the news of it.
+    pub fn start(
+        image: Image,
+        setup: Setup,
+        tell: impl Fn(News<'_>) + Send + Sync + 'static,
+    ) -> Link {
+        let output_max = setup.limits.output_bytes;
+        Link::new(Process { image, setup }, output_max, tell)
+    }
+
+    pub(crate) fn new(
+        start: impl Start,
+        output_max: u64,
+        tell: impl Fn(News<'_>) + Send + Sync + 'static,
+    ) -> Link {
         let shared = Arc::new(Shared {
-            site: site.to_owned(),
-            log: Arc::clone(log),
+            tell: Box::new(tell),
             output_max,
             state: watch::Sender::new(State::Starting),
             pending: Mutex::default(),
@@ -123,7 +160,10 @@ impl Link {
     }
 
     /// Waits for the first start to end.
-    pub(crate) async fn started(&self) -> Result<(), Arc<str>> {
+    ///
+    /// # Errors
+    /// With the reason when it failed. Another start is tried all the same.
+    pub async fn started(&self) -> Result<(), Arc<str>> {
         let mut state = self.shared.state.subscribe();
         let state = state.wait_for(|s| !matches!(s, State::Starting)).await;
         match state.as_deref() {
@@ -133,17 +173,21 @@ impl Link {
     }
 
     /// Whether a worker is there.
-    pub(crate) fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         matches!(*self.shared.state.borrow(), State::Up(_))
     }
 
     /// How often a worker had to be started again.
-    pub(crate) fn restarts(&self) -> u64 {
+    pub fn restarts(&self) -> u64 {
         self.shared.restarts.load(Ordering::Relaxed)
     }
 
-    /// Asks for an answer. When the future is dropped, the request is cancelled.
-    pub(crate) async fn ask(
+    /// Asks for an answer, and waits `wait` for a worker and little more than `wall` for the answer. When the future is
+    /// dropped, the request is cancelled.
+    ///
+    /// # Errors
+    /// When there is no answer. The request is not tried again.
+    pub async fn ask(
         &self,
         variables: &Pairs,
         body: &[u8],
@@ -200,7 +244,7 @@ impl Drop for Link {
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Link({}, up: {})", self.shared.site, self.is_up())
+        write!(f, "Link(up: {})", self.is_up())
     }
 }
 
@@ -246,13 +290,7 @@ async fn supervise(shared: Arc<Shared>, start: Arc<dyn Start>) {
         let lost = pending.len();
         drop(pending);
         shared.restarts.fetch_add(1, Ordering::Relaxed);
-        let message = format!("worker ended: {why}");
-        shared.log.event(
-            Level::Error,
-            &shared.site,
-            &message,
-            &[("lost_requests", lost.to_string())],
-        );
+        (shared.tell)(News::Ended { why: &why, lost });
         backoff = if since.elapsed() > STABLE {
             BACKOFF_MIN
         } else {
@@ -295,11 +333,10 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
         frames: sender,
         condemned: Arc::clone(&condemned),
     }));
-    let pid = pid.map_or_else(String::new, |pid| pid.to_string());
-    let facts = [("pid", pid), ("snapshot", snapshot)];
-    shared
-        .log
-        .event(Level::Info, &shared.site, "worker ready", &facts);
+    (shared.tell)(News::Ready {
+        pid,
+        snapshot: &snapshot,
+    });
     tokio::select! {
         why = read_answers(shared, &mut reader) => why,
         why = write_frames(writer, frames) => why,
@@ -317,12 +354,7 @@ fn pass_on(mut stderr: ChildStderr, shared: &Shared) {
                 line.push(byte);
                 continue;
             }
-            shared.log.event(
-                Level::Warn,
-                &shared.site,
-                &imagefs::printable(&line),
-                &[("from", "worker".to_owned())],
-            );
+            (shared.tell)(News::Said(&imagefs::printable(&line)));
             line.clear();
         }
     }

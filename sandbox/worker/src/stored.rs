@@ -12,11 +12,11 @@ use anyhow::{Context, ensure};
 use imagefs::{Image, Ino};
 use sandbox::Snapshot;
 
-use super::wire::Setup;
-use super::worker::Warmed;
+use crate::setup::Setup;
+use crate::warmed::Warmed;
 
 /// Where it lies in an image. An empty file is no snapshot, and keeps the place.
-pub(crate) const SNAPSHOT_PATH: &str = "/.zapp/snapshot";
+pub const SNAPSHOT_PATH: &str = "/.zapp/snapshot";
 
 const FINGERPRINT: usize = 32;
 /// Level of compression; higher ones save a tenth and take seconds.
@@ -84,12 +84,15 @@ pub(crate) fn write(
 }
 
 /// Whether the snapshot of `image`, if it has one, was made for these files and settings.
-pub(crate) fn fits(image: &Image, setup: &Setup) -> anyhow::Result<bool> {
+///
+/// # Errors
+/// When it cannot be read.
+pub fn fits(image: &Image, setup: &Setup) -> Result<bool, imagefs::Error> {
     let Some(ino) = place(image) else {
         return Ok(false);
     };
     let mut found = [0; FINGERPRINT];
-    let read = image.read_at(ino, 0, &mut found).context(SNAPSHOT_PATH)?;
+    let read = image.read_at(ino, 0, &mut found)?;
     Ok(read == FINGERPRINT && found == of(image, setup))
 }
 
