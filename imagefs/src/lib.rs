@@ -12,6 +12,7 @@ pub mod format;
 #[cfg(feature = "fuse")]
 pub mod fuse;
 mod holes;
+mod ignore_file;
 mod index;
 mod reader;
 #[doc(hidden)]
@@ -26,4 +27,5 @@ mod tree_id;
 pub mod writer;
 
 pub use error::{Error, printable};
+pub use ignore_file::{IGNORE_FILE, IGNORE_FILE_MAX};
 pub use reader::{Class, DirEntry, Extent, Image, Ino, Kind, ResolveError, Stat};

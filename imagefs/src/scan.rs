@@ -11,15 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use crate::error::{Error, printable};
 use crate::format::{DEFAULT_MTIME, SYMLINK_MAX};
+use crate::ignore_file::{IGNORE_FILE, Ignores};
 use crate::tree::{DiskFile, Meta, Node, NodeId, Source, Tree, Xattrs};
-
-/// Name of the ignore file, with the syntax of `.gitignore`; it is read in every directory and packed like any file.
-pub const IGNORE_FILE: &str = ".zappignore";
 
 /// Modification times in the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,11 +156,6 @@ struct Pending {
     ignores: Option<Arc<Ignores>>,
 }
 
-struct Ignores {
-    this: Gitignore,
-    above: Option<Arc<Ignores>>,
-}
-
 impl Scan<'_> {
     /// Reads directory after directory, without recursion.
     fn all(&mut self) -> Result<(), Error> {
@@ -235,7 +227,7 @@ impl Scan<'_> {
             self.note(path, "excluded");
             return Ok(None);
         }
-        if ignored(ignores, path, kind == FileType::Directory) {
+        if ignores.is_some_and(|ignores| ignores.ignores(path, kind == FileType::Directory)) {
             self.note(path, "ignored by .zappignore");
             return Ok(None);
         }
@@ -377,38 +369,8 @@ impl Scan<'_> {
             }
             Err(e) => return Err(self.io("open", &dir.path, e)),
         };
-        let base = Path::new(std::ffi::OsStr::from_bytes(&dir.path));
-        let text = std::io::read_to_string(file)
-            .map_err(|e| Error::io("read", self.root.join(base).join(IGNORE_FILE), e))?;
-        let mut builder = GitignoreBuilder::new(base);
-        for line in text.lines() {
-            builder
-                .add_line(None, line)
-                .map_err(|e| Error::source(&dir.path, format!("{IGNORE_FILE}: {e}")))?;
-        }
-        let this = builder
-            .build()
-            .map_err(|e| Error::source(&dir.path, format!("{IGNORE_FILE}: {e}")))?;
-        Ok(Some(Arc::new(Ignores {
-            this,
-            above: dir.ignores.clone(),
-        })))
+        Ignores::read(&dir.path, file, dir.ignores.clone()).map(Some)
     }
-}
-
-/// The nearest ignore file that says something about a path decides.
-fn ignored(ignores: Option<&Ignores>, path: &[u8], is_dir: bool) -> bool {
-    let mut level = ignores;
-    while let Some(ignores) = level {
-        let found = ignores
-            .this
-            .matched(std::ffi::OsStr::from_bytes(path), is_dir);
-        if !found.is_none() {
-            return found.is_ignore();
-        }
-        level = ignores.above.as_deref();
-    }
-    false
 }
 
 fn list_xattrs(fd: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {

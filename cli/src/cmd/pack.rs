@@ -292,6 +292,7 @@ fn read(args: &Args, mtime: MtimePolicy, output: &Path, stop: &AtomicBool) -> an
     let tar = args.tar.as_deref().expect("clap requires one of the two");
     let options = tar::ReadOptions {
         excludes: args.exclude.clone(),
+        no_ignore_file: args.no_ignore_file,
         mtime,
         owner: args.owner,
         skip_special: args.skip_special,

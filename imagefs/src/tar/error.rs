@@ -108,6 +108,9 @@ pub enum TarError {
     /// A pattern to exclude by does not parse.
     #[error(transparent)]
     Pattern(Box<crate::error::Error>),
+    /// A `.zappignore` file of the archive cannot be followed.
+    #[error(transparent)]
+    IgnoreFile(Box<crate::error::Error>),
     /// The image to be written out could not be read.
     #[error(transparent)]
     Image(#[from] Box<crate::error::Error>),

@@ -5,7 +5,8 @@
 //! - a member of a name that is taken replaces the earlier one, with a note. A directory that has entries is not replaced by
 //!   anything but a directory, and nothing is ever placed below a symlink;
 //! - a hard link refers to an earlier file or symlink of this archive;
-//! - missing parent directories are made, mode 0755.
+//! - missing parent directories are made, mode 0755;
+//! - `.zappignore` files hold as in a directory, wherever in the archive they stand.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -19,6 +20,7 @@ use globset::GlobSet;
 use super::error::TarError;
 use super::member::{Kind, Member, Members};
 use super::note::Note;
+use super::prune::prune;
 use super::spool::Spool;
 use super::stream::Stream;
 use crate::error::printable;
@@ -37,6 +39,8 @@ pub struct ReadOptions {
     pub bytes_max: u64,
     /// Globs of paths to leave out, as in [`ScanOptions`](crate::scan::ScanOptions).
     pub excludes: Vec<String>,
+    /// Do not read `.zappignore` files.
+    pub no_ignore_file: bool,
     /// Modification times.
     pub mtime: MtimePolicy,
     /// Owners.
@@ -52,6 +56,7 @@ impl Default for ReadOptions {
             members_max: 16_000_000,
             bytes_max: 1 << 44,
             excludes: Vec::new(),
+            no_ignore_file: false,
             mtime: MtimePolicy::default(),
             owner: OwnerPolicy::default(),
             skip_special: false,
@@ -97,8 +102,13 @@ pub fn read(input: impl Read, options: &ReadOptions) -> Result<Archive, TarError
         }
         import.take(member, &mut members.stream)?;
     }
-    import.exclude();
     import.spool.finish()?;
+    // At the end, because a hard link may give the same file a name that stays, and an ignore file may come last.
+    import.notes.extend(prune(
+        &mut import.tree,
+        &import.excludes,
+        !options.no_ignore_file,
+    )?);
     import.notes.append(&mut members.notes);
     Ok(Archive {
         tree: import.tree,
@@ -261,36 +271,6 @@ impl Import<'_> {
             above.extend_from_slice(part);
             self.excludes.is_match(OsStr::from_bytes(&above))
         })
-    }
-
-    /// Takes excluded names out again. At the end, because a hard link may give the same file a name that stays.
-    fn exclude(&mut self) {
-        if self.excludes.is_empty() {
-            return;
-        }
-        let mut stack = vec![(0, Vec::new())];
-        while let Some((dir, path)) = stack.pop() {
-            let entries: Vec<_> = self
-                .tree
-                .entries(dir)
-                .map(|(name, &id)| (name.clone(), id))
-                .collect();
-            for (name, id) in entries {
-                let mut path: Vec<u8> = path.clone();
-                if !path.is_empty() {
-                    path.push(b'/');
-                }
-                path.extend_from_slice(&name);
-                if self.excludes.is_match(OsStr::from_bytes(&path)) {
-                    self.tree.unlink(dir, &name);
-                    self.notes.push(Note::Excluded {
-                        path: printable(&path),
-                    });
-                } else if matches!(self.tree.node(id), Node::Dir { .. }) {
-                    stack.push((id, path));
-                }
-            }
-        }
     }
 
     /// Puts a node where it belongs, in place of what is there.

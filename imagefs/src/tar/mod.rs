@@ -14,8 +14,8 @@
 //! The records are parsed here and not by the crate `tar`: that splits PAX records at newlines (which names and attribute values
 //! may contain), keeps only the low 8 bytes of large numbers, and hands out sparse files with their holes filled.
 //!
-//! Left out: multi-volume and incremental archives, ACLs, attributes outside `user.*`, owners by name, `.zappignore`
-//! files. Devices, FIFOs and sockets are refused, or skipped with a [`Note`].
+//! Left out: multi-volume and incremental archives, ACLs, attributes outside `user.*`, owners by name. Devices,
+//! FIFOs and sockets are refused, or skipped with a [`Note`].
 
 mod block;
 mod error;
@@ -24,6 +24,7 @@ mod import;
 mod member;
 mod note;
 mod pax;
+mod prune;
 mod sparse;
 mod spool;
 mod stream;

@@ -14,6 +14,11 @@ pub enum Note {
         /// The name.
         path: String,
     },
+    /// A `.zappignore` file of the archive took this name out.
+    Ignored {
+        /// The name.
+        path: String,
+    },
     /// A device, FIFO or socket was skipped.
     SpecialSkipped {
         /// The name.
@@ -57,6 +62,7 @@ impl std::fmt::Display for Note {
         match self {
             Note::Replaced { path } => write!(f, "{path}: there twice, the last one is taken"),
             Note::Excluded { path } => write!(f, "{path}: excluded"),
+            Note::Ignored { path } => write!(f, "{path}: ignored by .zappignore"),
             Note::SpecialSkipped { path, what } => write!(f, "{path}: {what}, skipped"),
             Note::SetIdDropped { path } => write!(f, "{path}: set-id bits dropped"),
             Note::AttributeDropped { path, name } => write!(f, "{path}: attribute {name} dropped"),

@@ -276,6 +276,50 @@ fn excluded_names_vanish_with_a_note() {
     );
 }
 
+/// Case reported-zappignore-in-tar: the same tree was another image as an archive.
+#[test]
+fn ignore_files_hold_as_in_a_directory() {
+    let bytes = Tar::new()
+        .file(b"x.tmp", b"1")
+        .file(b"d/.zappignore", b"!y.tmp\n/own/\n")
+        .file(b"d/y.tmp", b"2")
+        .file(b"d/own/f", b"3")
+        .file(b"own/f", b"4")
+        .file(b"d/e/z.tmp", b"5")
+        .file(b".zappignore", b"\xEF\xBB\xBF*.tmp\n")
+        .end();
+    let names = |options: &ReadOptions| {
+        let archive = read(&bytes[..], options).expect("valid");
+        let names: Vec<String> = list(&archive.tree)
+            .lines()
+            .filter(|line| !line.ends_with(" dir"))
+            .map(|line| line.split(' ').next().unwrap_or("").to_owned())
+            .collect();
+        let ignored = |note: &&Note| matches!(note, Note::Ignored { .. });
+        (names, archive.notes.iter().filter(ignored).count())
+    };
+    let kept = [".zappignore", "d/.zappignore", "d/y.tmp", "own/f"];
+    assert_eq!(names(&keep()), (kept.map(str::to_owned).to_vec(), 3));
+    let all = ReadOptions {
+        no_ignore_file: true,
+        ..keep()
+    };
+    let (names, ignored) = names(&all);
+    assert_eq!((names.len(), ignored), (7, 0), "{names:?}");
+}
+
+#[test]
+fn an_ignore_file_that_cannot_be_followed_is_an_error() {
+    let error = |bytes: &[u8]| {
+        let archive = Tar::new().file(b"d/.zappignore", bytes).end();
+        read(&archive[..], &keep())
+            .expect_err("refused")
+            .to_string()
+    };
+    assert!(error(b"a\n\xE9").contains("d/.zappignore: line 2 is not UTF-8"));
+    assert!(error(&[b'\n'; 65_537]).contains("d/.zappignore: is longer than"));
+}
+
 /// Bodies are as they were, and are in one file on disk, not in memory.
 #[test]
 fn bodies_are_spooled() {
