@@ -13,7 +13,7 @@ use crate::request::{Exchange, Request, Response};
 use crate::slot::Slot;
 use crate::snapshot::{Snapshot, Start};
 use crate::start;
-use crate::state::State;
+use crate::state::{FileChanges, State};
 use crate::sys::entry::{self, FaultRecord, GatePage, Left, Registers};
 use crate::sys::linux::{self, Clock};
 use crate::sys::stack::ReturnStack;
@@ -21,8 +21,6 @@ use crate::sys::thread;
 use crate::trace::Tracer;
 use crate::trap::file::UNIT;
 use crate::trap::{HandlerLeft, Running};
-use crate::tree::Node;
-use crate::tree::view::View;
 use crate::watchdog::{Canceller, Reason, Run};
 use std::cell::Cell;
 use std::io::Write;
@@ -510,10 +508,6 @@ fn deadline(limit: Option<Duration>, now: u64, used: u64) -> u64 {
     })
 }
 
-/// What an instance has made of the files it sees, at one moment.
-#[derive(Debug)]
-pub struct FileChanges(View);
-
 /// An instance that waits in `accept`, at rest: it can be moved to another thread, frozen, or given
 /// its request.
 #[derive(Debug)]
@@ -545,19 +539,13 @@ impl Waiting {
     /// What the guest has made of its files up to now.
     #[must_use]
     pub fn file_changes(&self) -> FileChanges {
-        FileChanges(self.instance.state.view.clone())
+        self.instance.state.file_changes()
     }
 
     /// Takes back everything that the guest has done to files since `earlier`, which is of this instance. False, and
     /// nothing happens, when it has a file of its own open or stands in a directory of its own.
     pub fn take_back_files(&mut self, earlier: &FileChanges) -> bool {
-        let State { files, view, .. } = &mut self.instance.state;
-        let is_own = |node: Node| matches!(node, Node::Scratch(_));
-        if files.nodes().any(is_own) || (is_own(view.cwd) && view.cwd != earlier.0.cwd) {
-            return false;
-        }
-        view.go_back(&earlier.0);
-        true
+        self.instance.state.take_back_files(earlier)
     }
 
     /// Takes what the guest has answered to the request before the one it waits for: the response, and what it wrote to

@@ -5,14 +5,16 @@ use crate::files::Files;
 use crate::jumps::Jumps;
 use crate::layout::Layout;
 use crate::memory::Memory;
-use crate::tree::Mounts;
+use crate::tree::process::Process;
 use crate::tree::view::View;
+use crate::tree::{Mounts, Node};
 
 /// Everything the host remembers for one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) files: Files,
     pub(crate) view: View,
+    pub(crate) process: Process,
     pub(crate) memory: Memory,
     pub(crate) jumps: Jumps,
     /// True once the guest has read random bytes: what it derived from them would be shared by all
@@ -23,12 +25,53 @@ pub(crate) struct State {
 impl State {
     /// The state at the start of a program.
     pub(crate) fn new(layout: &Layout, mounts: &Mounts) -> Result<State, Error> {
+        let mut view = View::new(mounts)?;
+        let process = Process::new(&mut view, mounts)?;
         Ok(State {
             files: Files::default(),
-            view: View::new(mounts)?,
+            view,
+            process,
             memory: Memory::new(layout),
             jumps: Jumps::default(),
             has_read_random: false,
         })
     }
+
+    /// True when a program that has changed no file and gone to the same directory is in the same state.
+    pub(crate) fn has_no_files(&self, mounts: &Mounts) -> bool {
+        let (path, umask) = (self.process.path(), self.process.umask());
+        View::new(mounts).is_ok_and(|mut view| {
+            let process = Process::resumed(&mut view, mounts, path, umask);
+            process.is_ok_and(|process| process == self.process) && view == self.view
+        })
+    }
+
+    /// Goes back to an earlier state of the files, but stays in the present directory. False, and nothing
+    /// happens, when a file of the instance's own is open, or it stands in a directory of its own.
+    pub(crate) fn take_back_files(&mut self, earlier: &FileChanges) -> bool {
+        let is_own = |node: Node| matches!(node, Node::Scratch(_));
+        let cwd = self.process.cwd();
+        if self.files.nodes().any(is_own) || (is_own(cwd) && cwd != earlier.cwd) {
+            return false;
+        }
+        self.view = earlier.view.clone();
+        self.view.opened(cwd);
+        self.view.closed(earlier.cwd);
+        true
+    }
+
+    /// What the instance has made of its files up to now.
+    pub(crate) fn file_changes(&self) -> FileChanges {
+        FileChanges {
+            view: self.view.clone(),
+            cwd: self.process.cwd(),
+        }
+    }
+}
+
+/// What an instance has made of the files it sees, at one moment.
+#[derive(Debug)]
+pub struct FileChanges {
+    view: View,
+    cwd: Node,
 }

@@ -21,6 +21,7 @@ use crate::state::State;
 use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
+use crate::tree::process::Process;
 use crate::tree::view::View;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
@@ -102,7 +103,7 @@ impl Snapshot {
         if !state.files.are_default() {
             return Err(cannot("it holds files open"));
         }
-        if !state.view.is_resumed(self.mounts()) {
+        if !state.has_no_files(self.mounts()) {
             return Err(cannot("it has files of its own"));
         }
         let mut runs = Vec::new();
@@ -136,8 +137,8 @@ impl Snapshot {
             vectors: vectors.map(halves),
             returns: frozen.returns.clone(),
             jumps: state.jumps.to_store(depth(&frozen.returns)),
-            working_directory: state.view.cwd_path.clone(),
-            umask: state.view.umask,
+            working_directory: state.process.path().to_vec(),
+            umask: state.process.umask(),
             has_read_random: state.has_read_random,
         };
         Ok((head, &pages[..size(stored)]))
@@ -177,11 +178,14 @@ impl Snapshot {
         }
         let jumps = Jumps::from_store(head.jumps, depth, follows_call)
             .ok_or(refused("a record of setjmp is none"))?;
-        let view = View::resumed(self.mounts(), &head.working_directory, head.umask)
+        let mut view = View::new(self.mounts())?;
+        let directory = &head.working_directory;
+        let process = Process::resumed(&mut view, self.mounts(), directory, head.umask)
             .map_err(|_| refused("its working directory is none"))?;
         let state = State {
             files: Files::default(),
             view,
+            process,
             memory,
             jumps,
             has_read_random: head.has_read_random,

@@ -297,7 +297,7 @@ impl Running<'_> {
                 None => {
                     running.check_alive(walked.directory)?;
                     let mode = u32::try_from(mode & 0o777).expect("masked");
-                    let mode = mode & !running.state.view.umask;
+                    let mode = mode & !running.state.process.umask();
                     let room = running.room();
                     let view = &mut running.state.view;
                     Ok((

@@ -30,7 +30,7 @@ use crate::sys::speculation::clamp;
 use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;
 use crate::tree::Mounts;
-use crate::tree::view::Room;
+use crate::tree::account::Room;
 
 /// One past the numbers of Linux calls that are looked at.
 const LINUX_END: u64 = 512;

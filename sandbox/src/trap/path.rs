@@ -3,6 +3,7 @@
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::files::Listed;
+use crate::state::State;
 use crate::tree::walk::{PATH_MAX, Walked};
 use crate::tree::{Kind, Node};
 
@@ -45,7 +46,7 @@ impl Running<'_> {
     /// The directory a relative path starts from.
     fn start_of(&self, directory: i32, path: &[u8]) -> Result<Node, Errno> {
         if directory == libc::AT_FDCWD || path.first() == Some(&b'/') {
-            return Ok(self.state.view.cwd);
+            return Ok(self.state.process.cwd());
         }
         Ok(self.state.files.get(directory)?.node)
     }
@@ -171,12 +172,12 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn getcwd(&mut self, arguments: Arguments) -> Answer {
-        self.check_alive(self.state.view.cwd)?;
-        let path = &self.state.view.cwd_path;
+        self.check_alive(self.state.process.cwd())?;
+        let path = self.state.process.path();
         if arguments.b < path.len() as u64 + 1 {
             return errno(libc::ERANGE);
         }
-        let text = [path.as_slice(), b"\0"].concat();
+        let text = [path, b"\0"].concat();
         self.region.copy_out(pointer(arguments.a), &text)?;
         Ok(text.len() as u64)
     }
@@ -196,7 +197,8 @@ impl Running<'_> {
     }
 
     fn change_directory(&mut self, node: Node) -> Answer {
-        self.state.view.change_directory(self.mounts, node)?;
+        let State { view, process, .. } = &mut *self.state;
+        process.change_directory(view, self.mounts, node)?;
         Ok(0)
     }
 
@@ -218,8 +220,9 @@ impl Running<'_> {
             }
             running.check_alive(walked.directory)?;
             let room = running.room();
+            let mode = mode & !running.state.process.umask();
             let view = &mut running.state.view;
-            view.make_directory(walked.directory, walked.name(), mode & !view.umask, &room)
+            view.make_directory(walked.directory, walked.name(), mode, &room)
         })?;
         Ok(0)
     }
@@ -425,7 +428,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn umask(&mut self, arguments: Arguments) -> Answer {
         let new = u32::try_from(arguments.a & 0o777).expect("masked");
-        Ok(std::mem::replace(&mut self.state.view.umask, new).into())
+        Ok(self.state.process.set_umask(new).into())
     }
 }
 

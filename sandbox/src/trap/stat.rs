@@ -70,7 +70,7 @@ impl Running<'_> {
             self.region.copy_in(pointer(path), &mut first)?;
             if first == [0] {
                 if directory == libc::AT_FDCWD {
-                    return Ok(self.state.view.cwd);
+                    return Ok(self.state.process.cwd());
                 }
                 return Ok(self.state.files.get(directory)?.node);
             }

@@ -4,13 +4,22 @@
 //! A tree gives each file and directory a number. It is never written: a guest's changes live in its
 //! own [`view::View`] and vanish with it.
 
+pub(crate) mod account;
 pub(crate) mod host;
 pub(crate) mod image;
+mod inodes;
 pub(crate) mod memory;
-pub(crate) mod scratch;
+mod mounts;
+mod node;
+mod overlay;
+pub(crate) mod process;
+mod scratch;
 pub(crate) mod view;
 pub(crate) mod walk;
+mod write;
 
+pub use mounts::Mounts;
+pub(crate) use node::{Device, Node};
 use std::borrow::Cow;
 use std::fmt::Debug;
 use std::os::fd::OwnedFd;
@@ -46,6 +55,22 @@ pub struct Metadata {
     pub size: u64,
     /// Modification time, nanoseconds since 1970.
     pub modified_ns: i64,
+}
+
+impl Metadata {
+    /// Of what is not there.
+    pub(crate) fn none() -> Metadata {
+        let kind = Kind::Regular;
+        Metadata {
+            kind,
+            mode: 0,
+            links: 0,
+            uid: 0,
+            gid: 0,
+            size: 0,
+            modified_ns: 0,
+        }
+    }
 }
 
 /// One name in a directory.
@@ -96,95 +121,5 @@ pub trait Tree: Debug + Send + Sync {
     /// The file as part of a host file that may be mapped, when it is stored so.
     fn extent(&self, _node: u32) -> Option<Extent> {
         None
-    }
-}
-
-/// The trees a guest sees, and where.
-#[derive(Debug, Clone, Default)]
-pub struct Mounts {
-    trees: Vec<(Vec<u8>, Arc<dyn Tree>)>,
-    working_directory: Option<Vec<u8>>,
-}
-
-impl Mounts {
-    /// No trees: the guest sees only `/dev` and `/tmp`.
-    #[must_use]
-    pub fn new() -> Mounts {
-        Mounts::default()
-    }
-
-    /// Shows `tree` at `path`; `/` is the root. A later tree hides what lies below its path.
-    #[must_use]
-    pub fn mount(mut self, path: impl Into<Vec<u8>>, tree: Arc<dyn Tree>) -> Mounts {
-        self.trees.push((path.into(), tree));
-        self
-    }
-
-    /// Where programs start; `/` when not set.
-    #[must_use]
-    pub fn working_directory(mut self, path: impl Into<Vec<u8>>) -> Mounts {
-        self.working_directory = Some(path.into());
-        self
-    }
-
-    /// Where programs start, if that was set.
-    pub(crate) fn start_path(&self) -> Option<&[u8]> {
-        self.working_directory.as_deref()
-    }
-
-    /// The tree with this index.
-    pub(crate) fn tree(&self, index: u8) -> &dyn Tree {
-        &*self.trees[usize::from(index)].1
-    }
-
-    pub(crate) fn paths(&self) -> impl Iterator<Item = (u8, &[u8])> {
-        (0_u8..=u8::MAX).zip(self.trees.iter().map(|(path, _)| path.as_slice()))
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.trees.len()
-    }
-}
-
-/// A node of what the guest sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Node {
-    /// A node of a tree, by the tree's index and the node's number.
-    Base(u8, u32),
-    /// A scratch file or directory.
-    Scratch(u32),
-    /// A device.
-    Device(Device),
-}
-
-/// What lies under `/dev`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum Device {
-    Null,
-    Zero,
-    Random,
-    Stdin,
-    Stdout,
-    Stderr,
-}
-
-impl Device {
-    pub(crate) const ALL: [(&'static [u8], Device); 7] = [
-        (b"null", Device::Null),
-        (b"zero", Device::Zero),
-        (b"urandom", Device::Random),
-        (b"random", Device::Random),
-        (b"stdin", Device::Stdin),
-        (b"stdout", Device::Stdout),
-        (b"stderr", Device::Stderr),
-    ];
-
-    /// Its inode number.
-    pub(crate) fn number(self) -> u64 {
-        Device::ALL
-            .iter()
-            .position(|(_, device)| *device == self)
-            .unwrap_or(0) as u64
-            + 1
     }
 }

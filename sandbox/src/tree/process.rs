@@ -1,0 +1,93 @@
+//! What belongs to the process rather than to its files: the current directory and the umask.
+
+use super::view::View;
+use super::{Kind, Mounts, Node};
+use crate::abi::Errno;
+use crate::error::Error;
+
+/// Where an instance is, and which permissions it withholds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    cwd: Node,
+    path: Vec<u8>,
+    umask: u32,
+}
+
+impl Process {
+    /// A process in the root directory, or in the one where the mounts say programs start.
+    pub(crate) fn new(view: &mut View, mounts: &Mounts) -> Result<Process, Error> {
+        let mut process = Process {
+            cwd: view.root(),
+            path: b"/".to_vec(),
+            umask: 0o022,
+        };
+        view.opened(process.cwd);
+        if let Some(path) = mounts.start_path() {
+            process.start_in(view, mounts, path)?;
+        }
+        Ok(process)
+    }
+
+    /// A process that has gone to a directory.
+    pub(crate) fn resumed(
+        view: &mut View,
+        mounts: &Mounts,
+        path: &[u8],
+        umask: u32,
+    ) -> Result<Process, Error> {
+        let mut process = Process::new(view, mounts)?;
+        process.start_in(view, mounts, path)?;
+        process.set_umask(umask);
+        Ok(process)
+    }
+
+    /// The current directory.
+    pub(crate) fn cwd(&self) -> Node {
+        self.cwd
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    pub(crate) fn umask(&self) -> u32 {
+        self.umask
+    }
+
+    /// Sets the umask; answers what it was.
+    pub(crate) fn set_umask(&mut self, umask: u32) -> u32 {
+        std::mem::replace(&mut self.umask, umask & 0o777)
+    }
+
+    /// Makes a directory the current one. It stays so even when its name is removed.
+    pub(crate) fn change_directory(
+        &mut self,
+        view: &mut View,
+        mounts: &Mounts,
+        node: Node,
+    ) -> Result<(), Errno> {
+        if view.kind(mounts, node) != Kind::Directory {
+            return Err(Errno(libc::ENOTDIR));
+        }
+        let path = view.path_of(mounts, node)?;
+        view.opened(node);
+        view.closed(self.cwd);
+        self.cwd = node;
+        self.path = path;
+        Ok(())
+    }
+
+    /// Makes a directory the current one before the program starts.
+    fn start_in(&mut self, view: &mut View, mounts: &Mounts, path: &[u8]) -> Result<(), Error> {
+        let bad = |reason| Error::GuestPath {
+            path: path.escape_ascii().to_string(),
+            reason,
+        };
+        let found = view.walk(mounts, view.root(), path, true);
+        let directory = found.ok().and_then(|walked| walked.node);
+        let directory = directory.ok_or_else(|| bad("there is no such directory"))?;
+        self.change_directory(view, mounts, directory)
+            .map_err(|_| bad("it is no directory"))
+    }
+}

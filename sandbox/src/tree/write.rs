@@ -1,0 +1,239 @@
+//! What changes a view: contents, names, attributes. Each change is one of the instance's own; the trees
+//! stay as they are.
+
+use super::account::Room;
+use super::inodes::{Content, MODE_BITS};
+use super::overlay::Altered;
+use super::scratch::{FILE_SIZE_MAX, ScratchFile};
+use super::view::View;
+use super::{Mounts, Node};
+use crate::abi::Errno;
+
+impl View {
+    /// Writes to a regular file; a tree's file gets its private copy now if it has none.
+    pub(crate) fn write_at(
+        &mut self,
+        mounts: &Mounts,
+        node: Node,
+        offset: u64,
+        bytes: &[u8],
+        limit: u64,
+        now_ns: i64,
+    ) -> Result<(), Errno> {
+        let end = offset
+            .checked_add(bytes.len() as u64)
+            .ok_or(Errno(libc::EFBIG))?;
+        if end > FILE_SIZE_MAX {
+            return Err(Errno(libc::EFBIG));
+        }
+        let used = self.bytes();
+        let file = self.file_mut(mounts, node, now_ns)?;
+        let before = file.bytes();
+        let grow = file
+            .new_pages(offset, bytes.len() as u64)
+            .saturating_mul(4096);
+        if used.saturating_add(grow) > limit {
+            return Err(Errno(libc::ENOSPC));
+        }
+        let result = match node {
+            Node::Base(tree, number) => file.write_at(offset, bytes, |at, part| {
+                mounts.tree(tree).read_at(number, at, part)
+            }),
+            _ => file.write_at(offset, bytes, |_, _| Ok(0)),
+        };
+        let after = file.bytes();
+        self.overlay.account.replace(before, after);
+        result.map_err(Errno)
+    }
+
+    /// Sets the length of a regular file.
+    pub(crate) fn truncate(
+        &mut self,
+        mounts: &Mounts,
+        node: Node,
+        size: u64,
+        now_ns: i64,
+    ) -> Result<(), Errno> {
+        if size > FILE_SIZE_MAX {
+            return Err(Errno(libc::EFBIG));
+        }
+        let file = self.file_mut(mounts, node, now_ns)?;
+        let before = file.bytes();
+        file.truncate(size);
+        let after = file.bytes();
+        self.overlay.account.replace(before, after);
+        Ok(())
+    }
+
+    /// Makes a file in `directory`, which has no such name.
+    pub(crate) fn create(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        mode: u32,
+        room: &Room,
+    ) -> Result<Node, Errno> {
+        self.overlay.account.check(0, room)?;
+        let content = Content::Regular(ScratchFile::default());
+        let node = self.overlay.add_inode(content, mode, room.now_ns);
+        self.overlay.set_name(directory, name, Some(node));
+        Ok(node)
+    }
+
+    /// Makes a directory.
+    pub(crate) fn make_directory(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        mode: u32,
+        room: &Room,
+    ) -> Result<(), Errno> {
+        self.overlay.account.check(0, room)?;
+        let node = self.new_directory(directory, mode, room.now_ns);
+        self.overlay.set_name(directory, name, Some(node));
+        Ok(())
+    }
+
+    /// Makes a symbolic link in `directory`, which has no such name.
+    pub(crate) fn make_symlink(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        target: &[u8],
+        room: &Room,
+    ) -> Result<(), Errno> {
+        let len = target.len() as u64;
+        self.overlay.account.check(len, room)?;
+        let target = target.to_vec();
+        let link = Content::Symlink { target };
+        let node = self.overlay.add_inode(link, 0o777, room.now_ns);
+        self.overlay.account.replace(0, len);
+        self.overlay.set_name(directory, name, Some(node));
+        Ok(())
+    }
+
+    /// Gives a file that is no directory one more name, in a directory that has no such name.
+    pub(crate) fn link(
+        &mut self,
+        directory: Node,
+        name: &[u8],
+        node: Node,
+        room: &Room,
+    ) -> Result<(), Errno> {
+        self.overlay.account.check(0, room)?;
+        self.overlay.linked(node);
+        self.overlay.set_name(directory, name, Some(node));
+        Ok(())
+    }
+
+    /// Removes the name of a file or of an empty directory.
+    pub(crate) fn remove(&mut self, mounts: &Mounts, directory: Node, name: &[u8], node: Node) {
+        self.hide(mounts, directory, name);
+        self.overlay.unlinked(node);
+    }
+
+    /// Gives `node` a new name, in place of `target` if something has it.
+    pub(crate) fn rename(
+        &mut self,
+        mounts: &Mounts,
+        from: (Node, &[u8]),
+        to: (Node, &[u8]),
+        node: Node,
+        target: Option<Node>,
+    ) {
+        self.hide(mounts, from.0, from.1);
+        self.overlay.set_name(to.0, to.1, Some(node));
+        if let Node::Scratch(number) = node
+            && let Content::Directory { parent } = &mut self.overlay.inode_mut(number).content
+        {
+            *parent = to.0;
+        }
+        if let Some(target) = target {
+            self.overlay.unlinked(target);
+        }
+    }
+
+    /// Changes permission bits.
+    pub(crate) fn set_mode(&mut self, node: Node, mode: u32, room: &Room) -> Result<(), Errno> {
+        let mode = mode & MODE_BITS;
+        match node {
+            Node::Scratch(number) => self.overlay.inode_mut(number).mode = mode,
+            Node::Base(..) => self.altered(node, room)?.mode = Some(mode),
+            Node::Device(_) => return Err(Errno(libc::EPERM)),
+        }
+        Ok(())
+    }
+
+    /// Changes the modification time.
+    pub(crate) fn set_modified(
+        &mut self,
+        node: Node,
+        modified_ns: i64,
+        room: &Room,
+    ) -> Result<(), Errno> {
+        match node {
+            Node::Scratch(number) => self.overlay.inode_mut(number).modified_ns = modified_ns,
+            Node::Base(..) => self.altered(node, room)?.modified_ns = Some(modified_ns),
+            Node::Device(_) => return Err(Errno(libc::EPERM)),
+        }
+        Ok(())
+    }
+
+    /// Counts an open description of a scratch file.
+    pub(crate) fn opened(&mut self, node: Node) {
+        self.overlay.opened(node);
+    }
+
+    /// Counts one fewer, and frees a file that has no name left.
+    pub(crate) fn closed(&mut self, node: Node) {
+        self.overlay.closed(node);
+    }
+
+    /// A directory of the instance's own, which is to get a name in `parent`.
+    pub(super) fn new_directory(&mut self, parent: Node, mode: u32, now_ns: i64) -> Node {
+        let directory = Content::Directory { parent };
+        self.overlay.add_inode(directory, mode, now_ns)
+    }
+
+    /// The facts of a tree's file that are the instance's own.
+    fn altered(&mut self, node: Node, room: &Room) -> Result<&mut Altered, Errno> {
+        if self.overlay.altered(node).is_none() {
+            self.overlay.account.check(0, room)?;
+        }
+        Ok(self.overlay.altered_mut(node))
+    }
+
+    fn file_mut(
+        &mut self,
+        mounts: &Mounts,
+        node: Node,
+        now_ns: i64,
+    ) -> Result<&mut ScratchFile, Errno> {
+        match node {
+            Node::Base(tree, number) => {
+                let size = mounts.tree(tree).metadata(number).size;
+                self.overlay.altered_mut(node).modified_ns = Some(now_ns);
+                Ok(self.overlay.copy_mut(node, size))
+            }
+            Node::Scratch(number) => {
+                let inode = self.overlay.inode_mut(number);
+                inode.modified_ns = now_ns;
+                match &mut inode.content {
+                    Content::Regular(file) => Ok(file),
+                    Content::Directory { .. } => Err(Errno(libc::EISDIR)),
+                    Content::Symlink { .. } => Err(Errno(libc::EINVAL)),
+                }
+            }
+            Node::Device(_) => Err(Errno(libc::EINVAL)),
+        }
+    }
+
+    /// Makes a name disappear: forgotten, or marked as removed when a tree has it.
+    fn hide(&mut self, mounts: &Mounts, directory: Node, name: &[u8]) {
+        if self.tree_has(mounts, directory, name) {
+            self.overlay.set_name(directory, name, None);
+        } else {
+            self.overlay.forget_name(directory, name);
+        }
+    }
+}
