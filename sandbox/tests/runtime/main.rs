@@ -2,6 +2,7 @@
 
 mod broken;
 mod clones;
+mod directories;
 mod documents;
 mod endings;
 mod files;
