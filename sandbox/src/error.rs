@@ -76,6 +76,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// More trees were mounted than can be told apart.
+    #[error("more than {max} trees are mounted")]
+    TooManyTrees {
+        /// The most there can be.
+        max: usize,
+    },
     /// The system refused a call.
     #[error("{call}")]
     System {

@@ -39,11 +39,11 @@ impl State {
 
     /// True when a program that has changed no file and gone to the same directory is in the same state.
     pub(crate) fn has_no_files(&self, mounts: &Mounts) -> bool {
-        let (path, umask) = (self.process.path(), self.process.umask());
-        View::new(mounts).is_ok_and(|mut view| {
-            let process = Process::resumed(&mut view, mounts, path, umask);
-            process.is_ok_and(|process| process == self.process) && view == self.view
-        })
+        let (Some(path), Ok(mut view)) = (self.process.path(), View::new(mounts)) else {
+            return false;
+        };
+        let process = Process::resumed(&mut view, mounts, path, self.process.umask());
+        process.is_ok_and(|process| process == self.process) && view == self.view
     }
 
     /// Goes back to an earlier state of the files, but stays in the present directory. False, and nothing

@@ -103,6 +103,7 @@ impl Snapshot {
         if !state.files.are_default() {
             return Err(cannot("it holds files open"));
         }
+        let working_directory = state.process.path().unwrap_or_default().to_vec();
         if !state.has_no_files(self.mounts()) {
             return Err(cannot("it has files of its own"));
         }
@@ -137,7 +138,7 @@ impl Snapshot {
             vectors: vectors.map(halves),
             returns: frozen.returns.clone(),
             jumps: state.jumps.to_store(depth(&frozen.returns)),
-            working_directory: state.process.path().to_vec(),
+            working_directory,
             umask: state.process.umask(),
             has_read_random: state.has_read_random,
         };

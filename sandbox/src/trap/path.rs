@@ -53,7 +53,7 @@ impl Running<'_> {
 
     /// Refuses to put names into a directory that has been removed.
     pub(super) fn check_alive(&self, directory: Node) -> Result<(), Errno> {
-        if self.state.view.metadata(self.mounts, directory).links == 0 {
+        if self.state.view.is_removed(directory) {
             return Err(Errno(libc::ENOENT));
         }
         Ok(())
@@ -172,8 +172,7 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn getcwd(&mut self, arguments: Arguments) -> Answer {
-        self.check_alive(self.state.process.cwd())?;
-        let path = self.state.process.path();
+        let path = self.state.process.path().ok_or(Errno(libc::ENOENT))?;
         if arguments.b < path.len() as u64 + 1 {
             return errno(libc::ERANGE);
         }
@@ -269,6 +268,10 @@ impl Running<'_> {
                 return Err(Errno(libc::ENOSPC));
             }
             view.remove(mounts, walked.directory, walked.name(), node);
+            if is_directory {
+                let State { view, process, .. } = &mut *running.state;
+                process.renamed(view, mounts, node);
+            }
             Ok(())
         })?;
         Ok(0)
@@ -304,14 +307,11 @@ impl Running<'_> {
             }
             running.check_rename(node, walked)?;
             let target = (walked.directory, walked.name());
-            let view = &mut running.state.view;
-            view.rename(
-                running.mounts,
-                (directory, &name),
-                target,
-                node,
-                walked.node,
-            );
+            let (State { view, process, .. }, mounts) = (&mut *running.state, running.mounts);
+            view.rename(mounts, (directory, &name), target, node, walked.node);
+            if view.kind(mounts, node) == Kind::Directory {
+                process.renamed(view, mounts, node);
+            }
             Ok(())
         })?;
         Ok(0)
@@ -344,12 +344,8 @@ impl Running<'_> {
             return Err(Errno(libc::ENOTDIR));
         }
         // A directory cannot go below itself.
-        let mut above = to.directory;
-        while above != view.root() {
-            if above == node {
-                return Err(Errno(libc::EINVAL));
-            }
-            above = view.parent(mounts, above);
+        if view.is_below(mounts, to.directory, node) {
+            return Err(Errno(libc::EINVAL));
         }
         Ok(())
     }

@@ -1,7 +1,11 @@
 //! Which trees a guest sees, and where.
 
 use super::Tree;
+use crate::error::Error;
 use std::sync::Arc;
+
+/// The most trees there can be: a node names its tree in a byte.
+const TREES_MAX: usize = 1 << 8;
 
 /// The trees a guest sees, and where.
 #[derive(Debug, Clone, Default)]
@@ -17,7 +21,8 @@ impl Mounts {
         Mounts::default()
     }
 
-    /// Shows `tree` at `path`; `/` is the root. A later tree hides what lies below its path.
+    /// Shows `tree` at `path`; `/` is the root. A later tree hides what lies below its path. There can be 256
+    /// trees; starting a program with more is an error.
     #[must_use]
     pub fn mount(mut self, path: impl Into<Vec<u8>>, tree: Arc<dyn Tree>) -> Mounts {
         self.trees.push((path.into(), tree));
@@ -45,7 +50,11 @@ impl Mounts {
         (0_u8..=u8::MAX).zip(self.trees.iter().map(|(path, _)| path.as_slice()))
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.trees.len()
+    /// How many trees there are, when they can be told apart.
+    pub(crate) fn count(&self) -> Result<usize, Error> {
+        match self.trees.len() {
+            count @ 0..=TREES_MAX => Ok(count),
+            _ => Err(Error::TooManyTrees { max: TREES_MAX }),
+        }
     }
 }

@@ -25,6 +25,8 @@ pub(super) struct Overlay {
 pub(super) struct Altered {
     pub(super) mode: Option<u32>,
     pub(super) modified_ns: Option<i64>,
+    /// A directory that has lost its name.
+    pub(super) is_removed: bool,
 }
 
 impl Overlay {

@@ -9,7 +9,8 @@ use crate::error::Error;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Process {
     cwd: Node,
-    path: Vec<u8>,
+    /// Its path, unless it has been removed.
+    path: Option<Vec<u8>>,
     umask: u32,
 }
 
@@ -18,7 +19,7 @@ impl Process {
     pub(crate) fn new(view: &mut View, mounts: &Mounts) -> Result<Process, Error> {
         let mut process = Process {
             cwd: view.root(),
-            path: b"/".to_vec(),
+            path: Some(b"/".to_vec()),
             umask: 0o022,
         };
         view.opened(process.cwd);
@@ -46,9 +47,9 @@ impl Process {
         self.cwd
     }
 
-    /// Its path.
-    pub(crate) fn path(&self) -> &[u8] {
-        &self.path
+    /// Its path, unless it has been removed.
+    pub(crate) fn path(&self) -> Option<&[u8]> {
+        self.path.as_deref()
     }
 
     pub(crate) fn umask(&self) -> u32 {
@@ -74,8 +75,15 @@ impl Process {
         view.opened(node);
         view.closed(self.cwd);
         self.cwd = node;
-        self.path = path;
+        self.path = Some(path);
         Ok(())
+    }
+
+    /// Takes notice that a directory has another name now, or none.
+    pub(crate) fn renamed(&mut self, view: &View, mounts: &Mounts, directory: Node) {
+        if view.is_below(mounts, self.cwd, directory) {
+            self.path = view.path_of(mounts, self.cwd).ok();
+        }
     }
 
     /// Makes a directory the current one before the program starts.

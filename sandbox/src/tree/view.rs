@@ -28,7 +28,7 @@ impl View {
         let nowhere = Node::Scratch(0);
         let mut view = View {
             root: nowhere,
-            mount_parents: vec![nowhere; mounts.len()],
+            mount_parents: vec![nowhere; mounts.count()?],
             overlay: Overlay::default(),
         };
         view.root = match mounts.paths().find(|(_, path)| *path == b"/") {
@@ -204,6 +204,29 @@ impl View {
             Node::Device(_) => Err(libc::EINVAL),
         };
         result.map_err(Errno)
+    }
+
+    /// True when a directory has lost its name: nothing can be put into it.
+    pub(crate) fn is_removed(&self, directory: Node) -> bool {
+        match directory {
+            Node::Base(..) => (self.overlay.altered(directory)).is_some_and(|is| is.is_removed),
+            Node::Scratch(number) => self
+                .overlay
+                .inode(number)
+                .is_none_or(|inode| inode.links == 0),
+            Node::Device(_) => false,
+        }
+    }
+
+    /// True when `directory` is `above` or lies below it.
+    pub(crate) fn is_below(&self, mounts: &Mounts, mut directory: Node, above: Node) -> bool {
+        while directory != above {
+            if directory == self.root {
+                return false;
+            }
+            directory = self.parent(mounts, directory);
+        }
+        true
     }
 
     /// True when the node's bytes may differ from the tree's: it must not be mapped (review F17).

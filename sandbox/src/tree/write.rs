@@ -6,7 +6,7 @@ use super::inodes::{Content, MODE_BITS};
 use super::overlay::Altered;
 use super::scratch::{FILE_SIZE_MAX, ScratchFile};
 use super::view::View;
-use super::{Mounts, Node};
+use super::{Kind, Mounts, Node};
 use crate::abi::Errno;
 
 impl View {
@@ -129,7 +129,7 @@ impl View {
     /// Removes the name of a file or of an empty directory.
     pub(crate) fn remove(&mut self, mounts: &Mounts, directory: Node, name: &[u8], node: Node) {
         self.hide(mounts, directory, name);
-        self.overlay.unlinked(node);
+        self.lost_name(mounts, node);
     }
 
     /// Gives `node` a new name, in place of `target` if something has it.
@@ -149,7 +149,7 @@ impl View {
             *parent = to.0;
         }
         if let Some(target) = target {
-            self.overlay.unlinked(target);
+            self.lost_name(mounts, target);
         }
     }
 
@@ -226,6 +226,14 @@ impl View {
             }
             Node::Device(_) => Err(Errno(libc::EINVAL)),
         }
+    }
+
+    /// Counts one name fewer; a tree's directory, which had only that one, is gone.
+    fn lost_name(&mut self, mounts: &Mounts, node: Node) {
+        if matches!(node, Node::Base(..)) && self.kind(mounts, node) == Kind::Directory {
+            self.overlay.altered_mut(node).is_removed = true;
+        }
+        self.overlay.unlinked(node);
     }
 
     /// Makes a name disappear: forgotten, or marked as removed when a tree has it.

@@ -232,3 +232,78 @@ fn host_directory_is_shown_and_not_left() {
         "six names, two of them longer"
     );
 }
+
+#[test]
+fn current_directory_is_known_by_its_present_name() {
+    let played = Script::new()
+        .path(AREA, "/tmp/a")
+        .path(AREA + 0x100, "/tmp/a/in")
+        .path(AREA + 0x200, "/tmp/b")
+        .path(AREA + 0x300, "/tmp/a")
+        .path(AREA + 0x400, "/etc/moved")
+        .call(libc::SYS_mkdir, [AREA, 0o755])
+        .call(libc::SYS_mkdir, [AREA + 0x100, 0o755])
+        .call(libc::SYS_chdir, [AREA + 0x100])
+        .call(libc::SYS_rename, [AREA, AREA + 0x200])
+        // Another directory now has the old name.
+        .call(libc::SYS_mkdir, [AREA + 0x300, 0o755])
+        .call(libc::SYS_getcwd, [AREA + 0x500, 100])
+        .peek(AREA + 0x500, 10)
+        .path(AREA, "..")
+        .call(libc::SYS_chdir, [AREA])
+        .call(libc::SYS_rename, [AREA + 0x200, AREA + 0x400])
+        .call(libc::SYS_getcwd, [AREA + 0x500, 100])
+        .peek(AREA + 0x500, 11)
+        .play(&calls());
+    assert_eq!(played.results[5..11], [0, 0, 0, 0, 0, 10]);
+    assert_eq!(played.shown[11], b"/tmp/b/in\0");
+    assert_eq!(played.shown[16], b"/etc/moved\0");
+}
+
+#[test]
+fn removed_directory_has_no_path_and_takes_no_names() {
+    for path in ["/tmp/d", "/empty"] {
+        let played = Script::new()
+            .path(AREA, path)
+            .path(AREA + 0x100, "new")
+            .call(libc::SYS_mkdir, [AREA, 0o755])
+            .call(libc::SYS_chdir, [AREA])
+            .call(libc::SYS_rmdir, [AREA])
+            .call(libc::SYS_getcwd, [AREA + 0x500, 100])
+            .call(libc::SYS_open, [AREA + 0x100, 0o101, 0o644])
+            // A new directory of that name is another one.
+            .call(libc::SYS_mkdir, [AREA, 0o755])
+            .call(libc::SYS_getcwd, [AREA + 0x500, 100])
+            .call(libc::SYS_mkdir, [AREA + 0x100, 0o755])
+            .call(libc::SYS_chdir, [AREA])
+            .call(libc::SYS_getcwd, [AREA + 0x500, 100])
+            .play(&calls());
+        let gone = errno(libc::ENOENT);
+        assert_eq!(played.results[3..8], [0, 0, gone, gone, 0], "{path}");
+        assert_eq!(played.results[8..11], [gone, gone, 0], "{path}");
+        let len = i64::try_from(path.len()).unwrap() + 1;
+        assert_eq!(played.results[11], len, "{path}");
+    }
+}
+
+#[test]
+fn trees_beyond_the_most_there_can_be_are_refused() {
+    let program = sandbox().load(&guest("calls")).unwrap();
+    let tree: Arc<dyn sandbox::Tree> = Arc::new(tree());
+    let many = |count: u32| {
+        let mounts = (0..count).fold(Mounts::new(), |mounts, number| {
+            mounts.mount(format!("/many/{number}"), Arc::clone(&tree))
+        });
+        sandbox().start(&program, &Limits::default(), &mounts)
+    };
+    let last = Script::new()
+        .path(AREA, "/many/255/etc/motd")
+        .call(libc::SYS_open, [AREA, 0])
+        .play(&many(256).expect("each has a number"));
+    assert_eq!(last.results[1], 3);
+    let refused = many(257);
+    assert!(
+        matches!(refused, Err(sandbox::Error::TooManyTrees { max: 256 })),
+        "{refused:?}"
+    );
+}
