@@ -1,5 +1,6 @@
 //! What can go wrong between a program file and a running instance.
 
+use std::fmt;
 use std::io;
 
 /// Why a program, an instance or a snapshot could not be made.
@@ -56,6 +57,14 @@ pub enum Error {
         /// Why not.
         reason: &'static str,
     },
+    /// The instance holds on to a tree that was bound for it alone, which a snapshot does not carry.
+    #[error("cannot freeze: of the tree bound at {path:?} {by}")]
+    BoundInUse {
+        /// Where the tree is bound.
+        path: String,
+        /// What holds on to it.
+        by: Hold,
+    },
     /// The snapshot holds what a file cannot carry.
     #[error("cannot store the snapshot: {reason}")]
     CannotStore {
@@ -90,6 +99,30 @@ pub enum Error {
         /// Its answer.
         source: io::Error,
     },
+}
+
+/// How an instance holds on to a tree that was bound for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// A file or directory of it is open.
+    OpenFile,
+    /// A file of it is mapped.
+    Mapping,
+    /// The current directory lies in it.
+    WorkingDirectory,
+    /// A file, a name or a fact of it has been changed.
+    Change,
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hold::OpenFile => "a file is open",
+            Hold::Mapping => "a file is mapped",
+            Hold::WorkingDirectory => "a directory is the current one",
+            Hold::Change => "something has been changed",
+        })
+    }
 }
 
 impl Error {

@@ -41,6 +41,8 @@ pub(crate) fn freeze(
     let Some(returns) = relative_returns(origin, slot, registers) else {
         return reject("the return stack is damaged");
     };
+    let mut state = state.clone();
+    state.release(origin.mounts())?;
     let pages = filled_pages(origin, slot)?;
     let mut spans = Vec::new();
     let mut packed = Packed::default();
@@ -67,7 +69,7 @@ pub(crate) fn freeze(
         registers: *registers,
         returns,
     };
-    Ok(origin.freeze(merge_zeroes(spans), frozen, state.clone()))
+    Ok(origin.freeze(merge_zeroes(spans), frozen, state))
 }
 
 /// The return addresses as offsets, all of them in the text, without the exit stub.

@@ -21,6 +21,8 @@ use crate::sys::thread;
 use crate::trace::Tracer;
 use crate::trap::file::UNIT;
 use crate::trap::{HandlerLeft, Running};
+use crate::tree::Tree;
+use crate::tree::trees::Trees;
 use crate::watchdog::{Canceller, Reason, Run};
 use std::cell::Cell;
 use std::io::Write;
@@ -39,6 +41,7 @@ pub struct Builder<'a> {
     stderr: Output,
     request: Option<Request>,
     tracer: Option<Tracer>,
+    bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
 }
 
 /// A guest in its slot.
@@ -48,6 +51,7 @@ pub struct Instance {
     slot: Option<Slot>,
     registers: Registers,
     state: State,
+    trees: Trees,
     channels: Channels,
     usage: Usage,
     exchange: Exchange,
@@ -123,6 +127,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Brings along the tree for a path that the mounts have left open ([`Mounts::late_bound`](crate::Mounts)); its
+    /// root may be a file.
+    pub fn bind(mut self, path: impl Into<Vec<u8>>, tree: Arc<dyn Tree>) -> Self {
+        self.bound.push((path.into(), tree));
+        self
+    }
+
     /// Writes one line a trap to `target`.
     pub fn trace(mut self, target: Box<dyn Write + Send>) -> Self {
         self.tracer = Some(Tracer::new(target));
@@ -132,13 +143,22 @@ impl<'a> Builder<'a> {
     /// Takes a slot and makes the instance, ready to run.
     ///
     /// # Errors
-    /// [`Error::Busy`] when the budget is used up; otherwise what the system refused.
+    /// [`Error::Busy`] when the budget is used up; [`Error::GuestPath`] when a tree cannot be bound where it should;
+    /// otherwise what the system refused.
     pub fn build(self) -> Result<Instance, Error> {
         let snapshot = self.snapshot;
         let admission = snapshot
             .sandbox()
             .budget()
             .admit(snapshot.committed_bytes())?;
+        let mounts = snapshot.mounts();
+        let trees = mounts.bind(snapshot.trees(), self.bound)?;
+        let mut state = snapshot.state().clone();
+        if mounts.has_late() {
+            let starts = *snapshot.start() == Start::Entry;
+            let path = mounts.start_path().filter(|_| starts);
+            state.bind(mounts, &trees, path)?;
+        }
         let slot = snapshot.take_slot()?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         let base = slot.region.base();
@@ -172,7 +192,8 @@ impl<'a> Builder<'a> {
             snapshot: snapshot.clone(),
             slot: Some(slot),
             registers,
-            state: snapshot.state().clone(),
+            state,
+            trees,
             channels: Channels {
                 stdin: Reader::new(self.stdin),
                 stdout: Writer::new(self.stdout),
@@ -209,6 +230,7 @@ impl Instance {
             stderr: Output::default(),
             request: None,
             tracer: None,
+            bound: Vec::new(),
         }
     }
 
@@ -314,7 +336,7 @@ impl Instance {
             control: &self.run.control,
             snapshot: &self.snapshot,
             layout: self.snapshot.layout(),
-            mounts: self.snapshot.mounts(),
+            trees: &self.trees,
             limits,
             state: &mut self.state,
             channels: &mut self.channels,
@@ -521,7 +543,8 @@ impl Waiting {
     /// it has derived from random bytes before.
     ///
     /// # Errors
-    /// [`Error::CannotFreeze`] when the guest holds what a snapshot cannot carry.
+    /// [`Error::CannotFreeze`] when the guest holds what a snapshot cannot carry; [`Error::BoundInUse`] when it holds on to a
+    /// tree that was bound for it alone.
     pub fn freeze(&self, reseeds: bool) -> Result<Snapshot, Error> {
         let Instance {
             snapshot,

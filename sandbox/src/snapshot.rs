@@ -16,6 +16,7 @@ use crate::slot::Slot;
 use crate::state::State;
 use crate::sys::entry::Registers;
 use crate::tree::Mounts;
+use crate::tree::trees::Trees;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +46,8 @@ struct Inner {
     program: Program,
     limits: Limits,
     mounts: Mounts,
+    /// The trees that all instances see.
+    trees: Trees,
     layout: Layout,
     contents: Contents,
     start: Start,
@@ -81,12 +84,18 @@ impl Snapshot {
         spans.extend_from_slice(program.spans());
         spans.push(zero(layout.heap_start, layout.heap_end));
         spans.push(zero(layout.stack_start, layout.stack_end));
+        let trees = mounts.trees()?;
+        // Where each instance brings trees along, the directory it starts in may lie in one.
+        let path = mounts.start_path().filter(|_| !mounts.has_late());
+        let mut state = State::new(&layout, mounts, &trees, path)?;
+        state.release(mounts)?;
         Ok(Snapshot(Arc::new(Inner {
             sandbox: sandbox.clone(),
             program: program.clone(),
             limits: limits.clone(),
             mounts: mounts.clone(),
-            state: State::new(&layout, mounts)?,
+            trees,
+            state,
             layout,
             contents: Contents::new(spans, limits.return_stack_bytes),
             start: Start::Entry,
@@ -101,6 +110,7 @@ impl Snapshot {
             program: self.0.program.clone(),
             limits: self.0.limits.clone(),
             mounts: self.0.mounts.clone(),
+            trees: self.0.trees.clone(),
             layout: self.0.layout,
             contents: Contents::new(spans, self.0.limits.return_stack_bytes),
             start: Start::Accept(Box::new(frozen)),
@@ -127,6 +137,10 @@ impl Snapshot {
 
     pub(crate) fn mounts(&self) -> &Mounts {
         &self.0.mounts
+    }
+
+    pub(crate) fn trees(&self) -> &Trees {
+        &self.0.trees
     }
 
     pub(crate) fn layout(&self) -> &Layout {

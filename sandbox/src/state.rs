@@ -1,11 +1,12 @@
 //! The host's side of an instance, as plain data: cloned with a snapshot, compared after a reset.
 
-use crate::error::Error;
+use crate::error::{Error, Hold};
 use crate::files::Files;
 use crate::jumps::Jumps;
 use crate::layout::Layout;
 use crate::memory::Memory;
 use crate::tree::process::Process;
+use crate::tree::trees::Trees;
 use crate::tree::view::View;
 use crate::tree::{Mounts, Node};
 
@@ -24,9 +25,14 @@ pub(crate) struct State {
 
 impl State {
     /// The state at the start of a program.
-    pub(crate) fn new(layout: &Layout, mounts: &Mounts) -> Result<State, Error> {
-        let mut view = View::new(mounts)?;
-        let process = Process::new(&mut view, mounts)?;
+    pub(crate) fn new(
+        layout: &Layout,
+        mounts: &Mounts,
+        trees: &Trees,
+        path: Option<&[u8]>,
+    ) -> Result<State, Error> {
+        let mut view = View::new(mounts, trees)?;
+        let process = Process::new(&mut view, trees, path)?;
         Ok(State {
             files: Files::default(),
             view,
@@ -38,12 +44,51 @@ impl State {
     }
 
     /// True when a program that has changed no file and gone to the same directory is in the same state.
-    pub(crate) fn has_no_files(&self, mounts: &Mounts) -> bool {
-        let (Some(path), Ok(mut view)) = (self.process.path(), View::new(mounts)) else {
+    pub(crate) fn has_no_files(&self, mounts: &Mounts, trees: &Trees) -> bool {
+        let (Some(path), Ok(mut view)) = (self.process.path(), View::new(mounts, trees)) else {
             return false;
         };
-        let process = Process::resumed(&mut view, mounts, path, self.process.umask());
-        process.is_ok_and(|process| process == self.process) && view == self.view
+        let process = Process::resumed(&mut view, trees, path, self.process.umask());
+        let is_released = view.release(mounts).is_ok();
+        is_released && process.is_ok_and(|process| process == self.process) && view == self.view
+    }
+
+    /// Makes a snapshot's state that of an instance with trees of its own; goes to `path` as programs do at
+    /// their start.
+    pub(crate) fn bind(
+        &mut self,
+        mounts: &Mounts,
+        trees: &Trees,
+        path: Option<&[u8]>,
+    ) -> Result<(), Error> {
+        self.view.attach(mounts, trees)?;
+        match path {
+            Some(path) => self.process.start_in(&mut self.view, trees, path),
+            None => Ok(()),
+        }
+    }
+
+    /// Lets go of the trees that were bound for one instance, when nothing holds on to them. What is left is
+    /// a snapshot's: with other trees it shows those and nothing of these.
+    pub(crate) fn release(&mut self, mounts: &Mounts) -> Result<(), Error> {
+        let late = |node: Node| match node {
+            Node::Base(tree, _) if mounts.is_late(tree) => Some(tree),
+            _ => None,
+        };
+        let windows = &mut self.memory.windows.iter();
+        let held = if let Some(tree) = self.files.nodes().find_map(late) {
+            Err((tree, Hold::OpenFile))
+        } else if let Some(tree) = windows.find_map(|window| late(window.node)) {
+            Err((tree, Hold::Mapping))
+        } else if let Some(tree) = late(self.process.cwd()) {
+            Err((tree, Hold::WorkingDirectory))
+        } else {
+            (self.view.release(mounts)).map_err(|tree| (tree, Hold::Change))
+        };
+        held.map_err(|(tree, by)| Error::BoundInUse {
+            path: mounts.path(tree).escape_ascii().to_string(),
+            by,
+        })
     }
 
     /// Goes back to an earlier state of the files, but stays in the present directory. False, and nothing

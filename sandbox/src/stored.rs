@@ -104,7 +104,7 @@ impl Snapshot {
             return Err(cannot("it holds files open"));
         }
         let working_directory = state.process.path().unwrap_or_default().to_vec();
-        if !state.has_no_files(self.mounts()) {
+        if !state.has_no_files(self.mounts(), self.trees()) {
             return Err(cannot("it has files of its own"));
         }
         let mut runs = Vec::new();
@@ -179,11 +179,11 @@ impl Snapshot {
         }
         let jumps = Jumps::from_store(head.jumps, depth, follows_call)
             .ok_or(refused("a record of setjmp is none"))?;
-        let mut view = View::new(self.mounts())?;
+        let mut view = View::new(self.mounts(), self.trees())?;
         let directory = &head.working_directory;
-        let process = Process::resumed(&mut view, self.mounts(), directory, head.umask)
+        let process = Process::resumed(&mut view, self.trees(), directory, head.umask)
             .map_err(|_| refused("its working directory is none"))?;
-        let state = State {
+        let mut state = State {
             files: Files::default(),
             view,
             process,
@@ -191,6 +191,8 @@ impl Snapshot {
             jumps,
             has_read_random: head.has_read_random,
         };
+        // With no tree bound yet, only the current directory can lie in one.
+        (state.release(self.mounts())).map_err(|_| refused("its working directory is none"))?;
         let sealed = SealedFile::new(c"zapp-frozen", pages, 0, false)
             .map_err(Error::system("sealing a snapshot"))?;
         let frozen = Frozen {

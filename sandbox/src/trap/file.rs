@@ -121,14 +121,14 @@ impl Running<'_> {
         let node = file.node;
         let appends = write && file.flags & libc::O_APPEND != 0 && !matches!(node, Node::Device(_));
         if matches!(node, Node::Base(..) | Node::Scratch(_))
-            && self.state.view.kind(self.mounts, node) != Kind::Regular
+            && self.state.view.kind(self.trees, node) != Kind::Regular
         {
             return errno(libc::EISDIR);
         }
         let mut position = match at {
             At::Position(_) if is_stream(node) => return errno(libc::ESPIPE),
             At::Position(position) => position,
-            At::Offset if appends => self.state.view.metadata(self.mounts, node).size,
+            At::Offset if appends => self.state.view.metadata(self.trees, node).size,
             At::Offset => file.offset,
         };
         let mut done = 0;
@@ -210,7 +210,7 @@ impl Running<'_> {
                     Step::NotYet => self.poll()?,
                 }
             },
-            _ => Ok(self.state.view.read_at(self.mounts, node, position, unit)?),
+            _ => Ok(self.state.view.read_at(self.trees, node, position, unit)?),
         }
     }
 
@@ -225,7 +225,7 @@ impl Running<'_> {
                 let (limit, now) = (self.limits.scratch_bytes, self.now_ns());
                 self.state
                     .view
-                    .write_at(self.mounts, node, position, unit, limit, now)?;
+                    .write_at(self.trees, node, position, unit, limit, now)?;
                 if matches!(node, Node::Base(..)) {
                     self.usage.discarded_bytes += unit.len() as u64;
                 }
@@ -307,7 +307,7 @@ impl Running<'_> {
                 }
             }
         })?;
-        match self.state.view.kind(self.mounts, node) {
+        match self.state.view.kind(self.trees, node) {
             Kind::Symlink if flags & libc::O_PATH == 0 => return errno(libc::ELOOP),
             Kind::Directory if writes || (creates && !created) => return errno(libc::EISDIR),
             Kind::Regular | Kind::Device if flags & libc::O_DIRECTORY != 0 => {
@@ -328,10 +328,10 @@ impl Running<'_> {
         if flags & libc::O_TRUNC != 0
             && writes
             && !created
-            && self.state.view.kind(self.mounts, node) == Kind::Regular
+            && self.state.view.kind(self.trees, node) == Kind::Regular
         {
             let now = self.now_ns();
-            self.state.view.truncate(self.mounts, node, 0, now)?;
+            self.state.view.truncate(self.trees, node, 0, now)?;
         }
         Ok(u64::from(fd.cast_unsigned()))
     }
@@ -354,7 +354,7 @@ impl Running<'_> {
         let from = match int(arguments.c) {
             libc::SEEK_SET => 0,
             libc::SEEK_CUR => file.offset,
-            libc::SEEK_END => self.state.view.metadata(self.mounts, file.node).size,
+            libc::SEEK_END => self.state.view.metadata(self.trees, file.node).size,
             _ => return errno(libc::EINVAL),
         };
         let to = i64::try_from(from)
@@ -376,11 +376,11 @@ impl Running<'_> {
         let file = self.state.files.get(int(arguments.a))?;
         let (node, writes) = (file.node, file.can_write());
         let size = u64::try_from(arguments.b.cast_signed()).map_err(|_| Errno(libc::EINVAL))?;
-        if !writes || self.state.view.kind(self.mounts, node) != Kind::Regular {
+        if !writes || self.state.view.kind(self.trees, node) != Kind::Regular {
             return errno(libc::EINVAL);
         }
         let now = self.now_ns();
-        self.state.view.truncate(self.mounts, node, size, now)?;
+        self.state.view.truncate(self.trees, node, size, now)?;
         Ok(0)
     }
 
@@ -390,14 +390,14 @@ impl Running<'_> {
         let node = self.with_path(libc::AT_FDCWD, arguments.a, true, |_, walked| {
             walked.found()
         })?;
-        match self.state.view.kind(self.mounts, node) {
+        match self.state.view.kind(self.trees, node) {
             Kind::Regular if self.is_windowed(node) => return errno(libc::ETXTBSY),
             Kind::Regular => {}
             Kind::Directory => return errno(libc::EISDIR),
             _ => return errno(libc::EINVAL),
         }
         let now = self.now_ns();
-        self.state.view.truncate(self.mounts, node, size, now)?;
+        self.state.view.truncate(self.trees, node, size, now)?;
         Ok(0)
     }
 

@@ -79,7 +79,7 @@ impl Running<'_> {
         if !file.can_read() {
             return errno(libc::EACCES);
         }
-        if self.state.view.kind(self.mounts, node) != Kind::Regular {
+        if self.state.view.kind(self.trees, node) != Kind::Regular {
             return errno(libc::ENODEV);
         }
         // A file that is or may be written would have to stay equal to its mapping (review F17).
@@ -120,7 +120,7 @@ impl Running<'_> {
         let Node::Base(tree, number) = node else {
             return Ok(None);
         };
-        let Some(extent) = self.mounts.tree(tree).extent(number) else {
+        let Some(extent) = self.trees.extent(tree, number) else {
             return Ok(None);
         };
         let Some(rest) = extent.len.checked_sub(file_offset).filter(|rest| *rest > 0) else {
@@ -169,7 +169,7 @@ impl Running<'_> {
             let read = self
                 .state
                 .view
-                .read_at(self.mounts, node, file_offset + done, part);
+                .read_at(self.trees, node, file_offset + done, part);
             let count = match read {
                 Ok(count) => count,
                 Err(error) => {

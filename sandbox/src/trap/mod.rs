@@ -29,8 +29,8 @@ use crate::sys::linux::{self, Clock};
 use crate::sys::speculation::clamp;
 use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;
-use crate::tree::Mounts;
 use crate::tree::account::Room;
+use crate::tree::trees::Trees;
 
 /// One past the numbers of Linux calls that are looked at.
 const LINUX_END: u64 = 512;
@@ -47,7 +47,7 @@ pub(crate) struct Running<'a> {
     pub(crate) control: &'a Control,
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) layout: &'a Layout,
-    pub(crate) mounts: &'a Mounts,
+    pub(crate) trees: &'a Trees,
     pub(crate) limits: &'a Limits,
     pub(crate) state: &'a mut State,
     pub(crate) channels: &'a mut Channels,

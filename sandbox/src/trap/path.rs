@@ -39,7 +39,7 @@ impl Running<'_> {
             .string_in(pointer(path), &mut buffer[..PATH_MAX])?;
         let path = &buffer[..len.ok_or(Errno(libc::ENAMETOOLONG))?];
         let start = self.start_of(directory, path)?;
-        let walked = self.state.view.walk(self.mounts, start, path, follow)?;
+        let walked = self.state.view.walk(self.trees, start, path, follow)?;
         Ok(use_it(self, &walked)?)
     }
 
@@ -71,7 +71,7 @@ impl Running<'_> {
 
     fn access_path(&mut self, directory: i32, path: u64, mode: i32) -> Answer {
         let node = self.with_path(directory, path, true, |_, walked| walked.found())?;
-        let facts = self.state.view.metadata(self.mounts, node);
+        let facts = self.state.view.metadata(self.trees, node);
         // The guest is its own root; only the executable bit can be missing.
         if mode & libc::X_OK != 0 && facts.kind != Kind::Directory && facts.mode & 0o111 == 0 {
             return errno(libc::EACCES);
@@ -94,7 +94,7 @@ impl Running<'_> {
         if room == 0 || room > i64::MAX.cast_unsigned() {
             return errno(libc::EINVAL);
         }
-        let link = self.state.view.read_link(self.mounts, node);
+        let link = self.state.view.read_link(self.trees, node);
         let link = link.ok_or(Errno(libc::EINVAL))?;
         let len = link.len().min(usize::try_from(room).unwrap_or(usize::MAX));
         self.region.copy_out(pointer(target), &link[..len])?;
@@ -106,7 +106,7 @@ impl Running<'_> {
         let fd = int(arguments.a);
         let file = self.state.files.get(fd)?;
         let node = file.node;
-        if self.state.view.kind(self.mounts, node) != Kind::Directory {
+        if self.state.view.kind(self.trees, node) != Kind::Directory {
             return errno(libc::ENOTDIR);
         }
         if file.listing.is_none() {
@@ -145,7 +145,7 @@ impl Running<'_> {
 
     /// Everything in a directory now, `.` and `..` first.
     fn listing(&self, node: Node) -> Result<Vec<Listed>, Stop> {
-        let parent = self.state.view.parent(self.mounts, node);
+        let parent = self.state.view.parent(self.trees, node);
         let mut listing = vec![
             Listed {
                 name: b".".to_vec(),
@@ -158,7 +158,7 @@ impl Running<'_> {
                 kind: Kind::Directory,
             },
         ];
-        self.state.view.list(self.mounts, node, |name, node, kind| {
+        self.state.view.list(self.trees, node, |name, node, kind| {
             let number = super::stat::number(node);
             listing.push(Listed {
                 name: name.to_vec(),
@@ -197,7 +197,7 @@ impl Running<'_> {
 
     fn change_directory(&mut self, node: Node) -> Answer {
         let State { view, process, .. } = &mut *self.state;
-        process.change_directory(view, self.mounts, node)?;
+        process.change_directory(view, self.trees, node)?;
         Ok(0)
     }
 
@@ -248,29 +248,29 @@ impl Running<'_> {
     fn remove_path(&mut self, directory: i32, path: u64, is_directory: bool) -> Answer {
         self.with_path(directory, path, false, |running, walked| {
             let node = walked.found()?;
-            let (view, mounts) = (&mut running.state.view, running.mounts);
-            if walked.name().is_empty() {
+            if running.is_kept(walked) {
                 return Err(Errno(libc::EBUSY));
             }
-            let kind = view.kind(mounts, node);
+            let (view, trees) = (&mut running.state.view, running.trees);
+            let kind = view.kind(trees, node);
             match (kind == Kind::Directory, is_directory) {
                 (true, false) => return Err(Errno(libc::EISDIR)),
                 (false, true) => return Err(Errno(libc::ENOTDIR)),
                 _ if kind == Kind::Device => return Err(Errno(libc::EPERM)),
-                (true, true) if !view.is_empty(mounts, node) => {
+                (true, true) if !view.is_empty(trees, node) => {
                     return Err(Errno(libc::ENOTEMPTY));
                 }
                 _ => {}
             }
             // A tree's name is hidden by a record, which must fit; what the instance made itself gives room.
             let is_full = view.bytes() >= running.limits.scratch_bytes;
-            if is_full && view.tree_has(mounts, walked.directory, walked.name()) {
+            if is_full && view.tree_has(trees, walked.directory, walked.name()) {
                 return Err(Errno(libc::ENOSPC));
             }
-            view.remove(mounts, walked.directory, walked.name(), node);
+            view.remove(trees, walked.directory, walked.name(), node);
             if is_directory {
                 let State { view, process, .. } = &mut *running.state;
-                process.renamed(view, mounts, node);
+                process.renamed(view, trees, node);
             }
             Ok(())
         })?;
@@ -291,15 +291,15 @@ impl Running<'_> {
     }
 
     fn rename_paths(&mut self, from: (i32, u64), to: (i32, u64)) -> Answer {
-        let source = self.with_path(from.0, from.1, false, |_, walked| {
-            if walked.name().is_empty() {
+        let source = self.with_path(from.0, from.1, false, |running, walked| {
+            if running.is_kept(walked) {
                 return Err(Errno(libc::EBUSY));
             }
             Ok((walked.directory, walked.name().to_vec(), walked.found()?))
         })?;
         let (directory, name, node) = source;
         self.with_path(to.0, to.1, false, |running, walked| {
-            if walked.name().is_empty() {
+            if running.is_kept(walked) {
                 return Err(Errno(libc::EBUSY));
             }
             if walked.node == Some(node) {
@@ -307,32 +307,38 @@ impl Running<'_> {
             }
             running.check_rename(node, walked)?;
             let target = (walked.directory, walked.name());
-            let (State { view, process, .. }, mounts) = (&mut *running.state, running.mounts);
-            view.rename(mounts, (directory, &name), target, node, walked.node);
-            if view.kind(mounts, node) == Kind::Directory {
-                process.renamed(view, mounts, node);
+            let (State { view, process, .. }, trees) = (&mut *running.state, running.trees);
+            view.rename(trees, (directory, &name), target, node, walked.node);
+            if view.kind(trees, node) == Kind::Directory {
+                process.renamed(view, trees, node);
             }
             Ok(())
         })?;
         Ok(0)
     }
 
+    /// True for what is no name that could be removed: `.`, `..`, the root, and where a tree is mounted.
+    fn is_kept(&self, walked: &Walked<'_>) -> bool {
+        walked.name().is_empty()
+            || (self.state.view).is_mount_point(walked.directory, walked.name())
+    }
+
     fn check_rename(&self, node: Node, to: &Walked<'_>) -> Result<(), Errno> {
-        let (view, mounts) = (&self.state.view, self.mounts);
+        let (view, trees) = (&self.state.view, self.trees);
         self.check_alive(to.directory)?;
         if view.bytes() >= self.limits.scratch_bytes {
             return Err(Errno(libc::ENOSPC));
         }
-        let is_directory = match (node, view.kind(mounts, node)) {
+        let is_directory = match (node, view.kind(trees, node)) {
             (_, Kind::Device) => return Err(Errno(libc::EPERM)),
             // As an overlay file system does: a tree's directory is copied by whoever moves it.
             (Node::Base(..), Kind::Directory) => return Err(Errno(libc::EXDEV)),
             (_, kind) => kind == Kind::Directory,
         };
         if let Some(target) = to.node {
-            match (is_directory, view.kind(mounts, target)) {
+            match (is_directory, view.kind(trees, target)) {
                 (_, Kind::Device) => return Err(Errno(libc::EPERM)),
-                (true, Kind::Directory) if !view.is_empty(mounts, target) => {
+                (true, Kind::Directory) if !view.is_empty(trees, target) => {
                     return Err(Errno(libc::ENOTEMPTY));
                 }
                 (true, Kind::Directory) => {}
@@ -344,7 +350,7 @@ impl Running<'_> {
             return Err(Errno(libc::ENOTDIR));
         }
         // A directory cannot go below itself.
-        if view.is_below(mounts, to.directory, node) {
+        if view.is_below(trees, to.directory, node) {
             return Err(Errno(libc::EINVAL));
         }
         Ok(())
@@ -399,7 +405,7 @@ impl Running<'_> {
         let node = self.with_path(from.0, from.1, follow, |_, walked| walked.found())?;
         self.with_path(to.0, to.1, false, |running, walked| {
             running.check_new(walked)?;
-            match running.state.view.kind(running.mounts, node) {
+            match running.state.view.kind(running.trees, node) {
                 Kind::Directory | Kind::Device => return Err(Errno(libc::EPERM)),
                 Kind::Regular | Kind::Symlink => {}
             }

@@ -81,7 +81,7 @@ impl Running<'_> {
 
     /// `struct stat`.
     fn stat_out(&mut self, node: Node, target: u64) -> Answer {
-        let facts = self.state.view.metadata(self.mounts, node);
+        let facts = self.state.view.metadata(self.trees, node);
         let seconds = facts.modified_ns.div_euclid(1_000_000_000).cast_unsigned();
         let nanos = facts.modified_ns.rem_euclid(1_000_000_000).cast_unsigned();
         let mode_uid = u64::from(mode(node, &facts)) | u64::from(facts.uid) << 32;
@@ -113,7 +113,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn statx(&mut self, arguments: Arguments) -> Answer {
         let node = self.node_at(int(arguments.a), arguments.b, int(arguments.c))?;
-        let facts = self.state.view.metadata(self.mounts, node);
+        let facts = self.state.view.metadata(self.trees, node);
         let seconds = facts.modified_ns.div_euclid(1_000_000_000).cast_unsigned();
         let nanos = facts.modified_ns.rem_euclid(1_000_000_000).cast_unsigned();
         let mut words = [0; 32];

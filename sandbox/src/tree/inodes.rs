@@ -96,6 +96,15 @@ impl Inodes {
         u32::try_from(index).expect("bounded by the limit on files")
     }
 
+    /// The directories that hold the directories among them.
+    pub(super) fn parents(&self) -> impl Iterator<Item = Node> {
+        let inodes = self.list.iter().flatten();
+        inodes.filter_map(|inode| match inode.content {
+            Content::Directory { parent } => Some(parent),
+            _ => None,
+        })
+    }
+
     /// Takes away an inode without a name and without a descriptor.
     pub(super) fn take_unused(&mut self, number: u32) -> Option<Inode> {
         self.list[index(number)].take_if(|inode| inode.links == 0 && inode.open == 0)

@@ -12,8 +12,10 @@ pub(crate) mod memory;
 mod mounts;
 mod node;
 mod overlay;
+mod points;
 pub(crate) mod process;
 mod scratch;
+pub(crate) mod trees;
 pub(crate) mod view;
 pub(crate) mod walk;
 mod write;
@@ -100,7 +102,7 @@ pub struct Extent {
 /// Methods get numbers that the tree gave out before; they must answer any other number with nothing
 /// or an error, never with a panic.
 pub trait Tree: Debug + Send + Sync {
-    /// The root directory.
+    /// The root: a directory, or one file.
     fn root(&self) -> u32;
     /// What `name` is in `directory`; never called for `.` and `..`.
     fn child(&self, directory: u32, name: &[u8]) -> Option<u32>;

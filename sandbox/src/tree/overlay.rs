@@ -47,6 +47,20 @@ impl Overlay {
         self.names.iter().map(|(at, names)| (*at, names))
     }
 
+    /// Every node that is mentioned, some more than once.
+    pub(super) fn nodes(&self) -> impl Iterator<Item = Node> {
+        let directories = self.names.keys().copied();
+        let named = self
+            .names
+            .values()
+            .flat_map(|names| names.values().copied().flatten());
+        let files = self.copies.keys().chain(self.altered.keys()).copied();
+        directories
+            .chain(named)
+            .chain(files)
+            .chain(self.inodes.parents())
+    }
+
     /// Makes a name lead to `node`, or to nothing.
     pub(super) fn set_name(&mut self, directory: Node, name: &[u8], node: Option<Node>) {
         let names = self.names.entry(directory).or_default();

@@ -1,7 +1,8 @@
 //! What belongs to the process rather than to its files: the current directory and the umask.
 
+use super::trees::Trees;
 use super::view::View;
-use super::{Kind, Mounts, Node};
+use super::{Kind, Node};
 use crate::abi::Errno;
 use crate::error::Error;
 
@@ -15,16 +16,20 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// A process in the root directory, or in the one where the mounts say programs start.
-    pub(crate) fn new(view: &mut View, mounts: &Mounts) -> Result<Process, Error> {
+    /// A process in the root directory, or in the one where programs start.
+    pub(crate) fn new(
+        view: &mut View,
+        trees: &Trees,
+        path: Option<&[u8]>,
+    ) -> Result<Process, Error> {
         let mut process = Process {
             cwd: view.root(),
             path: Some(b"/".to_vec()),
             umask: 0o022,
         };
         view.opened(process.cwd);
-        if let Some(path) = mounts.start_path() {
-            process.start_in(view, mounts, path)?;
+        if let Some(path) = path {
+            process.start_in(view, trees, path)?;
         }
         Ok(process)
     }
@@ -32,12 +37,11 @@ impl Process {
     /// A process that has gone to a directory.
     pub(crate) fn resumed(
         view: &mut View,
-        mounts: &Mounts,
+        trees: &Trees,
         path: &[u8],
         umask: u32,
     ) -> Result<Process, Error> {
-        let mut process = Process::new(view, mounts)?;
-        process.start_in(view, mounts, path)?;
+        let mut process = Process::new(view, trees, Some(path))?;
         process.set_umask(umask);
         Ok(process)
     }
@@ -65,13 +69,13 @@ impl Process {
     pub(crate) fn change_directory(
         &mut self,
         view: &mut View,
-        mounts: &Mounts,
+        trees: &Trees,
         node: Node,
     ) -> Result<(), Errno> {
-        if view.kind(mounts, node) != Kind::Directory {
+        if view.kind(trees, node) != Kind::Directory {
             return Err(Errno(libc::ENOTDIR));
         }
-        let path = view.path_of(mounts, node)?;
+        let path = view.path_of(trees, node)?;
         view.opened(node);
         view.closed(self.cwd);
         self.cwd = node;
@@ -80,22 +84,27 @@ impl Process {
     }
 
     /// Takes notice that a directory has another name now, or none.
-    pub(crate) fn renamed(&mut self, view: &View, mounts: &Mounts, directory: Node) {
-        if view.is_below(mounts, self.cwd, directory) {
-            self.path = view.path_of(mounts, self.cwd).ok();
+    pub(crate) fn renamed(&mut self, view: &View, trees: &Trees, directory: Node) {
+        if view.is_below(trees, self.cwd, directory) {
+            self.path = view.path_of(trees, self.cwd).ok();
         }
     }
 
     /// Makes a directory the current one before the program starts.
-    fn start_in(&mut self, view: &mut View, mounts: &Mounts, path: &[u8]) -> Result<(), Error> {
+    pub(crate) fn start_in(
+        &mut self,
+        view: &mut View,
+        trees: &Trees,
+        path: &[u8],
+    ) -> Result<(), Error> {
         let bad = |reason| Error::GuestPath {
             path: path.escape_ascii().to_string(),
             reason,
         };
-        let found = view.walk(mounts, view.root(), path, true);
+        let found = view.walk(trees, view.root(), path, true);
         let directory = found.ok().and_then(|walked| walked.node);
         let directory = directory.ok_or_else(|| bad("there is no such directory"))?;
-        self.change_directory(view, mounts, directory)
+        self.change_directory(view, trees, directory)
             .map_err(|_| bad("it is no directory"))
     }
 }

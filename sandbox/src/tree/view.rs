@@ -7,8 +7,11 @@
 //! module `write` has what changes it.
 
 use super::inodes::{Content, Inode};
+use super::mounts::{Mounts, bad, names};
 use super::overlay::Overlay;
-use super::{Device, Kind, Metadata, Mounts, Node};
+use super::points::Points;
+use super::trees::Trees;
+use super::{Device, Kind, Metadata, Node};
 use crate::abi::Errno;
 use crate::error::Error;
 use std::borrow::Cow;
@@ -17,28 +20,22 @@ use std::borrow::Cow;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct View {
     root: Node,
-    /// The directory each tree is mounted in.
-    mount_parents: Vec<Node>,
+    points: Points,
     pub(super) overlay: Overlay,
 }
 
 impl View {
     /// The view at the start of a program: the trees, `/dev`, and an empty `/tmp`.
-    pub(crate) fn new(mounts: &Mounts) -> Result<View, Error> {
-        let nowhere = Node::Scratch(0);
+    pub(crate) fn new(mounts: &Mounts, trees: &Trees) -> Result<View, Error> {
         let mut view = View {
-            root: nowhere,
-            mount_parents: vec![nowhere; mounts.count()?],
+            root: Node::Scratch(0),
+            points: Points::default(),
             overlay: Overlay::default(),
         };
         view.root = match mounts.paths().find(|(_, path)| *path == b"/") {
-            Some((tree, _)) => {
-                let root = Node::Base(tree, mounts.tree(tree).root());
-                view.mount_parents[usize::from(tree)] = root;
-                root
-            }
+            Some((tree, _)) => trees.root(tree),
             // The first inode is number 0: it is its own parent.
-            None => view.new_directory(nowhere, 0o755, 0),
+            None => view.new_directory(view.root, 0o755, 0),
         };
         let root = view.root;
         for name in [&b"dev"[..], b"tmp"] {
@@ -51,43 +48,76 @@ impl View {
                 }
             }
         }
-        for (tree, path) in mounts.paths().filter(|(_, path)| *path != b"/") {
-            view.mount(mounts, tree, path)?;
-        }
+        view.attach(mounts, trees)?;
         view.overlay.account.start();
         Ok(view)
     }
 
-    fn mount(&mut self, mounts: &Mounts, tree: u8, path: &[u8]) -> Result<(), Error> {
-        let bad = |reason| Error::GuestPath {
-            path: path.escape_ascii().to_string(),
-            reason,
-        };
-        let names: Vec<&[u8]> = path
-            .split(|byte| *byte == b'/')
-            .filter(|n| !n.is_empty())
-            .collect();
+    /// Finds the mount points that are not known yet: at the start all, later those inside trees that have
+    /// just been bound.
+    pub(crate) fn attach(&mut self, mounts: &Mounts, trees: &Trees) -> Result<(), Error> {
+        let mut is_root_there = false;
+        for (tree, path) in mounts.paths() {
+            if path == b"/" && !std::mem::replace(&mut is_root_there, true) {
+                continue;
+            }
+            if self.points.directory(tree).is_none() {
+                self.attach_at(mounts, trees, tree, path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn attach_at(
+        &mut self,
+        mounts: &Mounts,
+        trees: &Trees,
+        tree: u8,
+        path: &[u8],
+    ) -> Result<(), Error> {
+        let names: Vec<&[u8]> = names(path).collect();
         let Some((last, directories)) = names.split_last() else {
-            return Err(bad("the root is mounted once"));
+            return Err(bad(path, "the root is mounted once"));
         };
         if path[0] != b'/' || names.iter().any(|name| matches!(*name, b"." | b"..")) {
-            return Err(bad("mount points are absolute and plain"));
+            return Err(bad(path, "mount points are absolute and plain"));
         }
         let mut at = self.root;
         for name in directories {
-            at = match self.lookup(mounts, at, name) {
-                Some(node) if self.kind(mounts, node) == Kind::Directory => node,
-                Some(_) => return Err(bad("a file is in the way")),
-                None => {
+            at = match (self.lookup(trees, at, name), at) {
+                (Some(node), _) if self.kind(trees, node) == Kind::Directory => node,
+                (Some(_), _) => return Err(bad(path, "a file is in the way")),
+                (None, Node::Base(above, _)) if mounts.is_late(above) => {
+                    if trees.is_bound(above) && trees.is_bound(tree) {
+                        return Err(bad(path, "the tree bound above it has no such directory"));
+                    }
+                    return Ok(());
+                }
+                (None, _) => {
                     let made = self.new_directory(at, 0o755, 0);
                     self.overlay.set_name(at, name, Some(made));
                     made
                 }
             };
         }
-        let root = Node::Base(tree, mounts.tree(tree).root());
-        self.overlay.set_name(at, last, Some(root));
-        self.mount_parents[usize::from(tree)] = at;
+        if self.kind(trees, at) != Kind::Directory {
+            return Err(bad(path, "a file is in the way"));
+        }
+        self.points.add(tree, at, last);
+        Ok(())
+    }
+
+    /// Makes the view one that does not depend on what was bound for its instance; answers the number of a
+    /// tree whose names or files it has changed, if there is one.
+    pub(crate) fn release(&mut self, mounts: &Mounts) -> Result<(), u8> {
+        let late = |node: Node| match node {
+            Node::Base(tree, _) if mounts.is_late(tree) => Some(tree),
+            _ => None,
+        };
+        if let Some(tree) = self.overlay.nodes().find_map(late) {
+            return Err(tree);
+        }
+        self.points.forget(|directory| late(directory).is_some());
         Ok(())
     }
 
@@ -96,34 +126,41 @@ impl View {
     }
 
     /// What `name` is in `directory`.
-    pub(crate) fn lookup(&self, mounts: &Mounts, directory: Node, name: &[u8]) -> Option<Node> {
+    pub(crate) fn lookup(&self, trees: &Trees, directory: Node, name: &[u8]) -> Option<Node> {
+        if let Some(tree) = self.points.tree(directory, name) {
+            return Some(trees.root(tree));
+        }
         if let Some(node) = self.overlay.name(directory, name) {
             return node;
         }
         match directory {
-            Node::Base(tree, number) => mounts
-                .tree(tree)
-                .child(number, name)
+            Node::Base(tree, number) => trees
+                .child(tree, number, name)
                 .map(|child| Node::Base(tree, child)),
             _ => None,
         }
     }
 
+    /// Whether a tree is mounted at this name.
+    pub(crate) fn is_mount_point(&self, directory: Node, name: &[u8]) -> bool {
+        self.points.tree(directory, name).is_some()
+    }
+
     /// Whether a tree has this name, whatever the instance has made of it.
-    pub(crate) fn tree_has(&self, mounts: &Mounts, directory: Node, name: &[u8]) -> bool {
+    pub(crate) fn tree_has(&self, trees: &Trees, directory: Node, name: &[u8]) -> bool {
         match directory {
-            Node::Base(tree, number) => mounts.tree(tree).child(number, name).is_some(),
+            Node::Base(tree, number) => trees.child(tree, number, name).is_some(),
             _ => false,
         }
     }
 
     /// The directory above `directory`.
-    pub(crate) fn parent(&self, mounts: &Mounts, directory: Node) -> Node {
+    pub(crate) fn parent(&self, trees: &Trees, directory: Node) -> Node {
         match directory {
-            Node::Base(tree, number) if number == mounts.tree(tree).root() => {
-                self.mount_parents[usize::from(tree)]
+            Node::Base(tree, _) if directory == trees.root(tree) => {
+                self.points.directory(tree).unwrap_or(self.root)
             }
-            Node::Base(tree, number) => Node::Base(tree, mounts.tree(tree).parent(number)),
+            Node::Base(tree, number) => Node::Base(tree, trees.parent(tree, number)),
             Node::Scratch(number) => match self.content(number) {
                 Some(Content::Directory { parent }) => *parent,
                 _ => self.root,
@@ -133,9 +170,9 @@ impl View {
     }
 
     /// What a node is.
-    pub(crate) fn kind(&self, mounts: &Mounts, node: Node) -> Kind {
+    pub(crate) fn kind(&self, trees: &Trees, node: Node) -> Kind {
         match node {
-            Node::Base(tree, number) => mounts.tree(tree).kind(number),
+            Node::Base(tree, number) => trees.kind(tree, number),
             Node::Scratch(number) => {
                 (self.overlay.inode(number)).map_or(Kind::Regular, Inode::kind)
             }
@@ -144,10 +181,10 @@ impl View {
     }
 
     /// Facts about a node.
-    pub(crate) fn metadata(&self, mounts: &Mounts, node: Node) -> Metadata {
+    pub(crate) fn metadata(&self, trees: &Trees, node: Node) -> Metadata {
         match node {
             Node::Base(tree, number) => {
-                let mut facts = mounts.tree(tree).metadata(number);
+                let mut facts = trees.metadata(tree, number);
                 if let Some(copy) = self.overlay.copy(node) {
                     facts.size = copy.size();
                 }
@@ -170,9 +207,9 @@ impl View {
     }
 
     /// Where a symbolic link points.
-    pub(crate) fn read_link<'a>(&'a self, mounts: &'a Mounts, node: Node) -> Option<Cow<'a, [u8]>> {
+    pub(crate) fn read_link<'a>(&'a self, trees: &'a Trees, node: Node) -> Option<Cow<'a, [u8]>> {
         match node {
-            Node::Base(tree, number) => mounts.tree(tree).read_link(number),
+            Node::Base(tree, number) => trees.read_link(tree, number),
             Node::Scratch(number) => match self.content(number)? {
                 Content::Symlink { target } => Some(Cow::Borrowed(target)),
                 _ => None,
@@ -184,17 +221,17 @@ impl View {
     /// Reads a regular file.
     pub(crate) fn read_at(
         &self,
-        mounts: &Mounts,
+        trees: &Trees,
         node: Node,
         offset: u64,
         buffer: &mut [u8],
     ) -> Result<usize, Errno> {
         let result = match node {
             Node::Base(tree, number) => {
-                let base = |at: u64, part: &mut [u8]| mounts.tree(tree).read_at(number, at, part);
+                let base = |at: u64, part: &mut [u8]| trees.read_at(tree, number, at, part);
                 match self.overlay.copy(node) {
                     Some(copy) => copy.read_at(offset, buffer, base),
-                    None => mounts.tree(tree).read_at(number, offset, buffer),
+                    None => trees.read_at(tree, number, offset, buffer),
                 }
             }
             Node::Scratch(number) => match self.content(number) {
@@ -219,12 +256,12 @@ impl View {
     }
 
     /// True when `directory` is `above` or lies below it.
-    pub(crate) fn is_below(&self, mounts: &Mounts, mut directory: Node, above: Node) -> bool {
+    pub(crate) fn is_below(&self, trees: &Trees, mut directory: Node, above: Node) -> bool {
         while directory != above {
             if directory == self.root {
                 return false;
             }
-            directory = self.parent(mounts, directory);
+            directory = self.parent(trees, directory);
         }
         true
     }
@@ -235,45 +272,53 @@ impl View {
     }
 
     /// True when `directory` shows nothing.
-    pub(crate) fn is_empty(&self, mounts: &Mounts, directory: Node) -> bool {
+    pub(crate) fn is_empty(&self, trees: &Trees, directory: Node) -> bool {
         let mut found = false;
-        self.list(mounts, directory, |_, _, _| found = true);
+        self.list(trees, directory, |_, _, _| found = true);
         !found
     }
 
     /// Calls `each` with name, node and kind of everything in `directory`.
     pub(crate) fn list(
         &self,
-        mounts: &Mounts,
+        trees: &Trees,
         directory: Node,
         mut each: impl FnMut(&[u8], Node, Kind),
     ) {
+        for (name, tree) in self.points.within(directory) {
+            let root = trees.root(tree);
+            each(name, root, self.kind(trees, root));
+        }
         let changed = self.overlay.names(directory);
+        let is_point = |name: &[u8]| self.points.tree(directory, name).is_some();
         if let Node::Base(tree, number) = directory {
             for index in 0.. {
-                let Some(entry) = mounts.tree(tree).entry(number, index) else {
+                let Some(entry) = trees.entry(tree, number, index) else {
                     break;
                 };
-                if changed.is_none_or(|changed| !changed.contains_key(&*entry.name)) {
+                let is_own = changed.is_some_and(|changed| changed.contains_key(&*entry.name));
+                if !is_own && !is_point(&entry.name) {
                     each(&entry.name, Node::Base(tree, entry.node), entry.kind);
                 }
             }
         }
         for (name, node) in changed.into_iter().flatten() {
-            if let Some(node) = node {
-                each(name, *node, self.kind(mounts, *node));
+            if let Some(node) = node
+                && !is_point(name)
+            {
+                each(name, *node, self.kind(trees, *node));
             }
         }
     }
 
     /// The absolute path of a directory.
-    pub(crate) fn path_of(&self, mounts: &Mounts, directory: Node) -> Result<Vec<u8>, Errno> {
+    pub(crate) fn path_of(&self, trees: &Trees, directory: Node) -> Result<Vec<u8>, Errno> {
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut at = directory;
         while at != self.root {
-            let parent = self.parent(mounts, at);
+            let parent = self.parent(trees, at);
             let mut found = None;
-            self.list(mounts, parent, |name, node, _| {
+            self.list(trees, parent, |name, node, _| {
                 if node == at {
                     found = Some(name.to_vec());
                 }

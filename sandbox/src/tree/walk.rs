@@ -1,7 +1,8 @@
 //! From a path to a node: links are followed inside what the guest sees, and nowhere else.
 
+use super::trees::Trees;
 use super::view::View;
-use super::{Kind, Mounts, Node};
+use super::{Kind, Node};
 use crate::abi::Errno;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -42,7 +43,7 @@ impl View {
     /// Follows `path` from `start` (or from the root), and a link at its end if `follow` says so.
     pub(crate) fn walk<'p>(
         &self,
-        mounts: &Mounts,
+        trees: &Trees,
         start: Node,
         path: &'p [u8],
         follow: bool,
@@ -64,7 +65,7 @@ impl View {
                     name: 0..0,
                 });
             };
-            if self.kind(mounts, directory) != Kind::Directory {
+            if self.kind(trees, directory) != Kind::Directory {
                 return Err(Errno(libc::ENOTDIR));
             }
             let rest = text[name.end..].iter().position(|byte| *byte != b'/');
@@ -72,16 +73,15 @@ impl View {
             let slash = is_last && name.end < text.len();
             let node = match &text[name.clone()] {
                 b"." => Some(directory),
-                b".." => Some(self.parent(mounts, directory)),
+                b".." => Some(self.parent(trees, directory)),
                 long if long.len() > NAME_MAX => return Err(Errno(libc::ENAMETOOLONG)),
-                plain => self.lookup(mounts, directory, plain),
+                plain => self.lookup(trees, directory, plain),
             };
             let link = match node {
                 Some(node)
-                    if (!is_last || follow || slash)
-                        && self.kind(mounts, node) == Kind::Symlink =>
+                    if (!is_last || follow || slash) && self.kind(trees, node) == Kind::Symlink =>
                 {
-                    self.read_link(mounts, node)
+                    self.read_link(trees, node)
                 }
                 _ => None,
             };
@@ -113,7 +113,7 @@ impl View {
                 };
                 if slash
                     && let Some(node) = node
-                    && self.kind(mounts, node) != Kind::Directory
+                    && self.kind(trees, node) != Kind::Directory
                 {
                     return Err(Errno(libc::ENOTDIR));
                 }

@@ -5,15 +5,16 @@ use super::account::Room;
 use super::inodes::{Content, MODE_BITS};
 use super::overlay::Altered;
 use super::scratch::{FILE_SIZE_MAX, ScratchFile};
+use super::trees::Trees;
 use super::view::View;
-use super::{Kind, Mounts, Node};
+use super::{Kind, Node};
 use crate::abi::Errno;
 
 impl View {
     /// Writes to a regular file; a tree's file gets its private copy now if it has none.
     pub(crate) fn write_at(
         &mut self,
-        mounts: &Mounts,
+        trees: &Trees,
         node: Node,
         offset: u64,
         bytes: &[u8],
@@ -27,7 +28,7 @@ impl View {
             return Err(Errno(libc::EFBIG));
         }
         let used = self.bytes();
-        let file = self.file_mut(mounts, node, now_ns)?;
+        let file = self.file_mut(trees, node, now_ns)?;
         let before = file.bytes();
         let grow = file
             .new_pages(offset, bytes.len() as u64)
@@ -37,7 +38,7 @@ impl View {
         }
         let result = match node {
             Node::Base(tree, number) => file.write_at(offset, bytes, |at, part| {
-                mounts.tree(tree).read_at(number, at, part)
+                trees.read_at(tree, number, at, part)
             }),
             _ => file.write_at(offset, bytes, |_, _| Ok(0)),
         };
@@ -49,7 +50,7 @@ impl View {
     /// Sets the length of a regular file.
     pub(crate) fn truncate(
         &mut self,
-        mounts: &Mounts,
+        trees: &Trees,
         node: Node,
         size: u64,
         now_ns: i64,
@@ -57,7 +58,7 @@ impl View {
         if size > FILE_SIZE_MAX {
             return Err(Errno(libc::EFBIG));
         }
-        let file = self.file_mut(mounts, node, now_ns)?;
+        let file = self.file_mut(trees, node, now_ns)?;
         let before = file.bytes();
         file.truncate(size);
         let after = file.bytes();
@@ -127,21 +128,21 @@ impl View {
     }
 
     /// Removes the name of a file or of an empty directory.
-    pub(crate) fn remove(&mut self, mounts: &Mounts, directory: Node, name: &[u8], node: Node) {
-        self.hide(mounts, directory, name);
-        self.lost_name(mounts, node);
+    pub(crate) fn remove(&mut self, trees: &Trees, directory: Node, name: &[u8], node: Node) {
+        self.hide(trees, directory, name);
+        self.lost_name(trees, node);
     }
 
     /// Gives `node` a new name, in place of `target` if something has it.
     pub(crate) fn rename(
         &mut self,
-        mounts: &Mounts,
+        trees: &Trees,
         from: (Node, &[u8]),
         to: (Node, &[u8]),
         node: Node,
         target: Option<Node>,
     ) {
-        self.hide(mounts, from.0, from.1);
+        self.hide(trees, from.0, from.1);
         self.overlay.set_name(to.0, to.1, Some(node));
         if let Node::Scratch(number) = node
             && let Content::Directory { parent } = &mut self.overlay.inode_mut(number).content
@@ -149,7 +150,7 @@ impl View {
             *parent = to.0;
         }
         if let Some(target) = target {
-            self.lost_name(mounts, target);
+            self.lost_name(trees, target);
         }
     }
 
@@ -205,13 +206,13 @@ impl View {
 
     fn file_mut(
         &mut self,
-        mounts: &Mounts,
+        trees: &Trees,
         node: Node,
         now_ns: i64,
     ) -> Result<&mut ScratchFile, Errno> {
         match node {
             Node::Base(tree, number) => {
-                let size = mounts.tree(tree).metadata(number).size;
+                let size = trees.metadata(tree, number).size;
                 self.overlay.altered_mut(node).modified_ns = Some(now_ns);
                 Ok(self.overlay.copy_mut(node, size))
             }
@@ -229,16 +230,16 @@ impl View {
     }
 
     /// Counts one name fewer; a tree's directory, which had only that one, is gone.
-    fn lost_name(&mut self, mounts: &Mounts, node: Node) {
-        if matches!(node, Node::Base(..)) && self.kind(mounts, node) == Kind::Directory {
+    fn lost_name(&mut self, trees: &Trees, node: Node) {
+        if matches!(node, Node::Base(..)) && self.kind(trees, node) == Kind::Directory {
             self.overlay.altered_mut(node).is_removed = true;
         }
         self.overlay.unlinked(node);
     }
 
     /// Makes a name disappear: forgotten, or marked as removed when a tree has it.
-    fn hide(&mut self, mounts: &Mounts, directory: Node, name: &[u8]) {
-        if self.tree_has(mounts, directory, name) {
+    fn hide(&mut self, trees: &Trees, directory: Node, name: &[u8]) {
+        if self.tree_has(trees, directory, name) {
             self.overlay.set_name(directory, name, None);
         } else {
             self.overlay.forget_name(directory, name);

@@ -4,7 +4,7 @@ use crate::support::{AREA, Script, directory, snapshot};
 use imagefs::scan::ScanOptions;
 use imagefs::writer::PackOptions;
 use imagefs::{Class, Image};
-use sandbox::{ImageTree, Limits, Mounts, Snapshot};
+use sandbox::{ImageTree, Limits, Mounts, Snapshot, Tree};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +26,18 @@ pub(crate) fn image() -> Snapshot {
 
 /// The same, with the image's file, which is not needed any more.
 fn image_with_file() -> (Snapshot, tempfile::TempDir, PathBuf) {
+    let (tree, keep, target) = tree_with_file();
+    let mounts = Mounts::new().mount("/", Arc::new(tree));
+    let snapshot = snapshot("calls", &Limits::default(), &mounts);
+    (snapshot, keep, target)
+}
+
+/// The image as a tree.
+pub(crate) fn tree() -> Arc<dyn Tree> {
+    Arc::new(tree_with_file().0)
+}
+
+fn tree_with_file() -> (ImageTree, tempfile::TempDir, PathBuf) {
     let (keep, path) = directory();
     let target = path.join("test.zapp");
     std::fs::create_dir(path.join("site")).unwrap();
@@ -41,9 +53,7 @@ fn image_with_file() -> (Snapshot, tempfile::TempDir, PathBuf) {
     imagefs::writer::pack(scanned.tree, &options, &target, &|_| {}, &stop).expect("an image");
     let image = Image::ingest(&target).expect("an image");
     let tree = ImageTree::new(image).expect("a descriptor");
-    let mounts = Mounts::new().mount("/", Arc::new(tree));
-    let snapshot = snapshot("calls", &Limits::default(), &mounts);
-    (snapshot, keep, target)
+    (tree, keep, target)
 }
 
 fn errno(number: i32) -> i64 {

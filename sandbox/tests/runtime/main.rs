@@ -1,5 +1,6 @@
 //! The runtime from outside: hand-written guests, assembled by GNU `as`, run and looked at.
 
+mod bound;
 mod broken;
 mod clones;
 mod directories;

@@ -126,6 +126,14 @@ impl Script {
         self
     }
 
+    /// Makes the calls of another script after these.
+    #[must_use]
+    pub(crate) fn then(mut self, next: &Script) -> Script {
+        self.input.extend_from_slice(&next.input);
+        self.steps.extend_from_slice(&next.steps);
+        self
+    }
+
     /// What the guest reads from its standard input.
     pub(crate) fn input(&self) -> &[u8] {
         &self.input
