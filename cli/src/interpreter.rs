@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use imagefs::tree::{Meta, Node, NodeId, Source, Tree};
-
-use crate::serve::manifest::{MANIFEST_PATH, Manifest, PROGRAM_PATH};
+use server::{MANIFEST_PATH, Manifest, PROGRAM_PATH};
 
 /// Whether a site has PHP to run and no program that would: neither one that its manifest names nor one where
 /// [`add`] puts it. `source` is the directory it was scanned from; an archive's manifest is not looked at.
@@ -28,16 +27,10 @@ pub(crate) fn is_missing(tree: &Tree, source: Option<&Path>) -> anyhow::Result<b
     let Some(manifest) = manifest else {
         return Ok(find(tree, "index.php").is_some());
     };
-    let below_root = |path: &str| find(tree, &format!("{}/{path}", manifest.site.root)).is_some();
-    let scripts = manifest
-        .site
-        .index
-        .iter()
-        .chain(&manifest.site.front_controller);
-    Ok(manifest.program.entry.is_none()
-        && scripts
-            .into_iter()
-            .any(|script| script.ends_with(".php") && below_root(script)))
+    let has_scripts = manifest
+        .scripts()
+        .any(|script| find(tree, &script).is_some());
+    Ok(manifest.entry().is_none() && has_scripts)
 }
 
 /// Puts PHP where the manifest expects it, without copying it; PHP that is there makes way.

@@ -12,7 +12,6 @@ mod interpreter;
 mod interrupt;
 mod name;
 mod output;
-mod serve;
 mod status;
 mod warm;
 

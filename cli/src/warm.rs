@@ -14,7 +14,6 @@ use worker::{SNAPSHOT_PATH, Setup, SnapshotError};
 
 use crate::cmd::serve::ceilings;
 use crate::interpreter;
-use crate::serve::site::Site;
 
 /// Packs the tree for the time being, runs its program as a server would until it is warm, and puts the snapshot into
 /// the tree.
@@ -53,7 +52,7 @@ pub(crate) fn check(image: &Path) -> anyhow::Result<()> {
 
 /// What a server without options tells the worker of an image.
 fn setup(image: &Image) -> anyhow::Result<Setup> {
-    let setup = Site::of("", image.clone(), &ceilings()?)?.setup(1)?;
+    let setup = server::setup(image, &ceilings()?, 1)?;
     let setup = setup.context("there is no program to warm up")?;
     ensure!(
         setup.snapshot,

@@ -13,10 +13,9 @@ use imagefs::Image;
 use sandbox::{
     Config, HostTree, ImageTree, Input, Instance, Limits, Mounts, Outcome, Output, Sandbox,
 };
+use server::{Manifest, Size, Span};
 
 use super::verify::{ELF, programs};
-use crate::serve::manifest::Manifest;
-use crate::serve::units::{Size, Span};
 use crate::status;
 
 /// How `run` ends, printed below its help.
@@ -229,12 +228,12 @@ fn program(args: &Args, mounts: &mut Mounts) -> anyhow::Result<(Vec<u8>, Vec<u8>
     }
     let image = ingest(args.target())?;
     let manifest = Manifest::of_image(&image).with_context(context)?;
-    let (path, ino) = match args.entry.as_ref().or(manifest.program.entry.as_ref()) {
+    let (path, ino) = match args.entry.as_deref().or(manifest.entry()) {
         Some(entry) => {
             let ino = image
                 .resolve(image.root(), entry.as_bytes(), true)
                 .map_err(|e| NoEntry(format!("{}: {entry}: {e}", context())))?;
-            (entry.clone().into_bytes(), ino)
+            (entry.as_bytes().to_vec(), ino)
         }
         None => match &programs(&image)[..] {
             [(path, ino)] => ([b"/", &path[..]].concat(), *ino),

@@ -5,14 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use server::{
+    AccessFormat, Address, Ceilings, HttpOptions, Level, LogFormat, LogOptions, Options, Size,
+    SnapshotLevel, Span, Trusted,
+};
 use worker::RequestLimits;
 
-use crate::serve;
-use crate::serve::log::{AccessFormat, Level, Log, LogFormat};
-use crate::serve::manifest::SnapshotLevel;
-use crate::serve::options::{Address, Ceilings, HttpOptions, Options};
-use crate::serve::proxy::Trusted;
-use crate::serve::units::{Size, Span};
 use crate::status::Status;
 
 /// Serves images over HTTP
@@ -189,18 +187,11 @@ fn host(text: &str) -> Result<(String, PathBuf), String> {
 
 /// Serves until a signal says stop.
 pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
-    let level = if args.quiet { Level::Warn } else { Level::Info };
-    let log = Log::open(
-        args.log_format,
-        level,
-        args.access_log.as_deref(),
-        args.access_log_format,
-    )?;
     let options = options(args)?;
     if args.check {
-        serve::check(&options)?;
+        server::check(&options)?;
     } else {
-        serve::run(options, log)?;
+        server::run(options)?;
     }
     Ok(Status::Done)
 }
@@ -255,6 +246,12 @@ fn options(args: &Args) -> anyhow::Result<Options> {
             buffer_bytes: args.buffers.0,
             server_timing: args.server_timing,
             trusted: args.trusted_proxy.clone(),
+        },
+        log: LogOptions {
+            format: args.log_format,
+            level: if args.quiet { Level::Warn } else { Level::Info },
+            access: args.access_log.clone(),
+            access_format: args.access_log_format,
         },
         grace: args.grace.0,
         watch: (!args.no_watch).then_some(args.watch.0.max(Duration::from_millis(10))),

@@ -23,7 +23,7 @@ fn every_test_that_the_isolation_document_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let document = std::fs::read_to_string(root.join("docs/isolation.md")).expect("the document");
     let mut text = String::new();
-    for part in ["sandbox", "imagefs", "cli/src", "tests"] {
+    for part in ["sandbox", "imagefs", "server", "cli/src", "tests"] {
         sources(&root.join(part), &mut text);
     }
     let mut names = 0;

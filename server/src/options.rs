@@ -7,60 +7,90 @@ use std::time::Duration;
 
 use worker::RequestLimits;
 
-use super::manifest::SnapshotLevel;
-use super::proxy::Trusted;
+use crate::exchange::proxy::Trusted;
+use crate::ops::log::{AccessFormat, Level, LogFormat};
+use crate::site::manifest::SnapshotLevel;
 
 /// Ceilings over every image's wishes, and how much runs at once.
 #[derive(Clone, Debug)]
-pub(crate) struct Ceilings {
-    pub(crate) limits: RequestLimits,
+pub struct Ceilings {
+    /// Of each request.
+    pub limits: RequestLimits,
     /// Instances at once, for each image.
-    pub(crate) concurrency: usize,
+    pub concurrency: usize,
     /// Requests that may wait for one.
-    pub(crate) queue: usize,
-    pub(crate) queue_timeout: Duration,
+    pub queue: usize,
+    /// How long they may wait for one.
+    pub queue_timeout: Duration,
     /// Images are used where they lie, when only their owner can write them.
-    pub(crate) trust_file: bool,
+    pub trust_file: bool,
     /// How far programs have come in their snapshots, whatever the manifests say.
-    pub(crate) snapshot: Option<SnapshotLevel>,
+    pub snapshot: Option<SnapshotLevel>,
 }
 
 /// Options of the whole server.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
-    pub(crate) images: Vec<PathBuf>,
+pub struct Options {
+    /// Images to serve.
+    pub images: Vec<PathBuf>,
     /// Host names given on the command line, each with its image.
-    pub(crate) hosts: Vec<(String, PathBuf)>,
-    pub(crate) listen: Vec<Address>,
-    pub(crate) admin: Option<Address>,
-    pub(crate) ceilings: Ceilings,
-    pub(crate) http: HttpOptions,
+    pub hosts: Vec<(String, PathBuf)>,
+    /// Where requests come in.
+    pub listen: Vec<Address>,
+    /// Where the operator asks, if anywhere.
+    pub admin: Option<Address>,
+    /// Ceilings for each image.
+    pub ceilings: Ceilings,
+    /// The HTTP side.
+    pub http: HttpOptions,
+    /// What is written down.
+    pub log: LogOptions,
     /// How long running requests may take after the signal to stop.
-    pub(crate) grace: Duration,
+    pub grace: Duration,
     /// How often images are looked at for a replacement; `None` means never.
-    pub(crate) watch: Option<Duration>,
+    pub watch: Option<Duration>,
 }
 
 /// Options of the HTTP side.
 #[derive(Clone, Debug)]
-pub(crate) struct HttpOptions {
-    pub(crate) header_bytes: usize,
-    pub(crate) header_timeout: Duration,
-    pub(crate) body_timeout: Duration,
-    pub(crate) write_timeout: Duration,
-    pub(crate) connections: usize,
+pub struct HttpOptions {
+    /// Bytes of a request's head.
+    pub header_bytes: usize,
+    /// Time for a request's head, and the longest idle time between requests.
+    pub header_timeout: Duration,
+    /// Time for a request's body.
+    pub body_timeout: Duration,
+    /// How long a client may take nothing of its response.
+    pub write_timeout: Duration,
+    /// Connections at once.
+    pub connections: usize,
     /// Bytes of bodies in memory, for all requests together.
-    pub(crate) buffer_bytes: u64,
+    pub buffer_bytes: u64,
     /// Adds `Server-Timing` and `X-Zapp-Report` to responses.
-    pub(crate) server_timing: bool,
+    pub server_timing: bool,
     /// Proxies whose word about the client is believed.
-    pub(crate) trusted: Vec<Trusted>,
+    pub trusted: Vec<Trusted>,
+}
+
+/// What is written down, where and in which form.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Form of event lines, which go to standard error.
+    pub format: LogFormat,
+    /// Events below this are left out.
+    pub level: Level,
+    /// Accesses go to this file or, for `-`, to standard output.
+    pub access: Option<PathBuf>,
+    /// Form of access lines.
+    pub access_format: AccessFormat,
 }
 
 /// Where to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Address {
+pub enum Address {
+    /// A TCP port.
     Tcp(SocketAddr),
+    /// A socket file.
     Unix(PathBuf),
 }
 

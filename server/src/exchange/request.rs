@@ -11,19 +11,19 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Version};
 use worker::{Answer, Cost, Ending, NoAnswer};
 
-use super::body::Body;
-use super::buffers::{Exhausted, Hold};
-use super::cgi::{self, Facts};
-use super::files::{FileRequest, status_only};
-use super::guest_answer;
-use super::log::{Access, Level};
-use super::path::{Host, SitePath};
-use super::proxy::Client;
-use super::read_only::{self, Refused, Writes};
-use super::route::{Route, Script};
-use super::running::Running;
-use super::server::Server;
-use super::site::Site;
+use crate::exchange::body::Body;
+use crate::exchange::buffers::{Exhausted, Hold};
+use crate::exchange::cgi::{self, Facts};
+use crate::exchange::files::{FileRequest, status_only};
+use crate::exchange::guest_answer;
+use crate::exchange::instances::Underway;
+use crate::exchange::proxy::Client;
+use crate::hosting::Site;
+use crate::ops::log::{Access, Level};
+use crate::server::Server;
+use crate::site::path::{Host, SitePath};
+use crate::site::read_only::{self, Refused, Writes};
+use crate::site::route::{Route, Script};
 
 /// Who is at the two ends of a connection.
 #[derive(Clone, Debug)]
@@ -370,7 +370,7 @@ impl Call<'_> {
             return;
         };
         done.queued = waiting.elapsed();
-        let _listed = self.server.instances.list(Running {
+        let _listed = self.server.instances.list(Underway {
             site: self.site.name.clone(),
             method: parts.method.to_string(),
             target: target.clone(),

@@ -6,7 +6,7 @@
 use hyper::header::{self, HeaderMap};
 use worker::Pairs;
 
-use super::route::Script;
+use crate::site::route::Script;
 
 /// The largest head that is passed on: the guest's buffer holds 256 KiB.
 const VARIABLES_MAX: usize = 512;

@@ -10,16 +10,16 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use tokio::sync::{Semaphore, watch};
 
-use super::admin;
-use super::buffers::Buffers;
-use super::conversation::converse;
-use super::listener::Listener;
-use super::log::{Level, Log};
-use super::metrics::{Metrics, Now};
-use super::options::{Ceilings, HttpOptions, Options};
-use super::path::Host;
-use super::running::Instances;
-use super::site::{Site, Slot};
+use crate::exchange::buffers::Buffers;
+use crate::exchange::instances::Instances;
+use crate::hosting::{Site, Slot};
+use crate::http::conversation::converse;
+use crate::http::listener::Listener;
+use crate::ops::admin;
+use crate::ops::log::{Level, Log};
+use crate::ops::metrics::{Metrics, Now};
+use crate::options::{Ceilings, HttpOptions, Options};
+use crate::site::path::Host;
 
 /// What all connections share.
 #[derive(Debug)]

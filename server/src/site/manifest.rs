@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 use imagefs::{Image, Kind};
 use serde::Deserialize;
 
-use super::application::Application;
-use super::pattern::Pattern;
-use super::read_only::ReadOnly;
-use super::units::{Size, Span};
+use crate::site::application::Application;
+use crate::site::pattern::Pattern;
+use crate::site::read_only::ReadOnly;
+use crate::site::units::{Size, Span};
 
 /// Where the manifest lies in an image.
-pub(crate) const MANIFEST_PATH: &str = "zapp.toml";
+pub const MANIFEST_PATH: &str = "zapp.toml";
 
 /// Where `zapp pack` puts the interpreter. The directory is hidden, so no request reaches it.
-pub(crate) const PROGRAM_PATH: &str = "/.zapp/php";
+pub const PROGRAM_PATH: &str = "/.zapp/php";
 
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -30,7 +30,7 @@ const MANIFEST_BYTES_MAX: u64 = 1 << 20;
 /// What a manifest says, with the defaults filled in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Manifest {
+pub struct Manifest {
     #[expect(
         dead_code,
         reason = "checked while it is read; there is only one version"
@@ -226,7 +226,7 @@ pub(crate) struct Warmup {
 /// How far the program has come in the snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum SnapshotLevel {
+pub enum SnapshotLevel {
     /// The interpreter runs and its caches are full; no request has begun.
     #[default]
     AfterStartup,
@@ -238,22 +238,36 @@ pub(crate) enum SnapshotLevel {
 
 /// Why a manifest cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ManifestError {
+#[non_exhaustive]
+pub enum ManifestError {
+    /// The image does not give it out.
     #[error("zapp.toml: {0}")]
     Read(#[from] imagefs::Error),
+    /// It is a directory, a symlink, or far too large.
     #[error("zapp.toml is no regular file of at most 1 MiB")]
     NotAFile,
+    /// It is something else than text.
     #[error("zapp.toml is not UTF-8")]
     NotText,
+    /// It is no TOML, or has keys or types that are not known.
     #[error("zapp.toml: {0}")]
     Form(#[from] toml::de::Error),
+    /// A value that cannot be.
     #[error("zapp.toml: {key}: {what}")]
-    Value { key: &'static str, what: String },
+    Value {
+        /// Of which key.
+        key: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
 }
 
 impl Manifest {
     /// The manifest of an image, or one that fits what lies in it. What a known application needs is filled in.
-    pub(crate) fn of_image(image: &Image) -> Result<Manifest, ManifestError> {
+    ///
+    /// # Errors
+    /// When the image has a manifest that cannot be used.
+    pub fn of_image(image: &Image) -> Result<Manifest, ManifestError> {
         let mut manifest = Manifest::written(image)?;
         manifest.application = Application::of(image, &manifest.site.root);
         if let Some(application) = manifest.application {
@@ -275,7 +289,10 @@ impl Manifest {
     }
 
     /// Reads and checks the text of a manifest.
-    pub(crate) fn parse(text: &str) -> Result<Manifest, ManifestError> {
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn parse(text: &str) -> Result<Manifest, ManifestError> {
         let manifest: Manifest = toml::from_str(text)?;
         manifest.check()?;
         Ok(manifest)
@@ -306,7 +323,7 @@ impl Manifest {
             return Err(bad("site.index", "holds names, not paths"));
         }
         for host in &self.site.hosts {
-            super::path::Host::parse(host)
+            crate::site::path::Host::parse(host)
                 .map_err(|_| bad("site.hosts", &format!("`{host}` is no host name")))?;
         }
         for (name, value) in self.site.headers.values().flatten() {
@@ -320,7 +337,7 @@ impl Manifest {
         }
         for (extension, kind) in &self.site.types {
             let media = hyper::header::HeaderValue::from_str(kind).is_ok() && kind.contains('/');
-            if !media || super::types::is_never_static(extension.as_bytes()) {
+            if !media || crate::site::types::is_never_static(extension.as_bytes()) {
                 return Err(bad(
                     "site.types",
                     &format!("`{extension} = {kind}` is not allowed"),
@@ -393,6 +410,19 @@ impl Manifest {
             ini_lines(name, value, &mut lines);
         }
         lines
+    }
+
+    /// The program that the manifest names, by its path in the image.
+    pub fn entry(&self) -> Option<&str> {
+        self.program.entry.as_deref()
+    }
+
+    /// Paths in the image of the scripts that a visitor meets first, whether or not they exist.
+    pub fn scripts(&self) -> impl Iterator<Item = String> {
+        let names = self.site.index.iter().chain(&self.site.front_controller);
+        names
+            .filter(|name| name.ends_with(".php"))
+            .map(|name| format!("{}/{name}", self.site.root))
     }
 
     /// The arguments of the program, its name first.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 /// One of them.
 #[derive(Clone, Debug)]
-pub(crate) struct Running {
+pub(crate) struct Underway {
     pub(crate) site: String,
     pub(crate) method: String,
     pub(crate) target: String,
@@ -20,7 +20,7 @@ pub(crate) struct Running {
 #[derive(Debug, Default)]
 pub(crate) struct Instances {
     next: AtomicU64,
-    running: Mutex<BTreeMap<u64, Running>>,
+    running: Mutex<BTreeMap<u64, Underway>>,
 }
 
 /// Takes a request off the list when it is dropped.
@@ -31,12 +31,12 @@ pub(crate) struct Listed<'a> {
 }
 
 impl Instances {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Running>> {
+    fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Underway>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists a request while the result lives.
-    pub(crate) fn list(&self, running: Running) -> Listed<'_> {
+    pub(crate) fn list(&self, running: Underway) -> Listed<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         self.running().insert(number, running);
         Listed {
@@ -47,7 +47,7 @@ impl Instances {
 
     /// The list as JSON, one object for each.
     pub(crate) fn json(&self) -> serde_json::Value {
-        let row = |running: &Running| {
+        let row = |running: &Underway| {
             serde_json::json!({
                 "site": running.site, "method": running.method, "target": running.target,
                 "remote": running.remote, "request_id": running.request_id,

@@ -13,9 +13,9 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use super::listener::{Connection, Patient};
-use super::request::{self, Peers};
-use super::server::Server;
+use crate::exchange::request::{self, Peers};
+use crate::http::listener::{Connection, Patient};
+use crate::server::Server;
 
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 100;

@@ -11,10 +11,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::body::Body;
-use super::files::status_only;
-use super::listener::Listener;
-use super::server::Server;
+use crate::exchange::body::Body;
+use crate::exchange::files::status_only;
+use crate::http::listener::Listener;
+use crate::server::Server;
 
 /// Answers until the process ends: who watches a server wants to see it drain.
 pub(crate) async fn serve(server: Arc<Server>, listener: Listener) {
@@ -72,7 +72,7 @@ fn answer(server: &Server, request: &Request<Incoming>) -> Response<Body> {
 }
 
 fn sites(server: &Server) -> String {
-    let row = |(name, now): (String, super::metrics::Now)| {
+    let row = |(name, now): (String, crate::ops::metrics::Now)| {
         serde_json::json!({
             "name": name, "queued": now.queued, "worker_up": now.worker_up, "restarts": now.restarts, "swaps": now.swaps,
         })

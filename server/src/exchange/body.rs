@@ -8,8 +8,8 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use imagefs::{Image, Ino};
 
-use super::buffers::Hold;
-use super::conversation::Activity;
+use crate::exchange::buffers::Hold;
+use crate::http::conversation::Activity;
 
 /// Bytes handed to the connection at once. More would hold memory for slow clients, less costs calls.
 const PIECE: u64 = 128 * 1024;

@@ -2,8 +2,8 @@
 
 use imagefs::Image;
 
-use super::manifest::{Constant, Manifest};
-use super::read_only::ReadOnly;
+use crate::site::manifest::{Constant, Manifest};
+use crate::site::read_only::ReadOnly;
 
 /// A known application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@
 
 use imagefs::{Image, Ino, Kind};
 
-use super::manifest::{Manifest, Site};
-use super::path::{SitePath, encode};
-use super::types;
+use crate::site::manifest::{Manifest, Site};
+use crate::site::path::{SitePath, encode};
+use crate::site::types;
 
 /// What answers a path.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,9 +12,9 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use serde::Deserialize;
 
-use super::body::Body;
-use super::files::status_only;
-use super::pattern::Pattern;
+use crate::exchange::body::Body;
+use crate::exchange::files::status_only;
+use crate::site::pattern::Pattern;
 
 /// How often a site's discarded writes are said in the log.
 const SAID_EVERY: Duration = Duration::from_secs(60);

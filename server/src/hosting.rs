@@ -10,16 +10,16 @@ use anyhow::{Context, bail};
 use imagefs::{Image, Kind};
 use worker::{Bootstrap, BootstrapKind, Link, News, Pairs, RequestLimits, Setup};
 
-use super::application::Application;
-use super::cgi;
-use super::files::Files;
-use super::gate::Gate;
-use super::log::{Level, Log};
-use super::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
-use super::options::Ceilings;
-use super::path::SitePath;
-use super::read_only::Seldom;
-use super::route::{Route, Router, Script};
+use crate::exchange::cgi;
+use crate::exchange::files::Files;
+use crate::exchange::gate::Gate;
+use crate::ops::log::{Level, Log};
+use crate::options::Ceilings;
+use crate::site::application::Application;
+use crate::site::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
+use crate::site::path::SitePath;
+use crate::site::read_only::Seldom;
+use crate::site::route::{Route, Router, Script};
 
 /// Host name of warm-up requests.
 const WARM_UP_HOST: &str = "localhost";
@@ -207,14 +207,14 @@ fn write_down(news: News<'_>, site: &str, log: &Log) {
 
 /// The smaller of what the operator allows and what the image wishes.
 fn effective(wish: &manifest::Limits, ceiling: &RequestLimits) -> RequestLimits {
-    let time = |wish: Option<super::units::Span>, ceiling: u64| {
+    let time = |wish: Option<crate::site::units::Span>, ceiling: u64| {
         wish.map_or(ceiling, |span| {
             u64::try_from(span.0.as_millis())
                 .unwrap_or(u64::MAX)
                 .min(ceiling)
         })
     };
-    let size = |wish: Option<super::units::Size>, ceiling: u64| {
+    let size = |wish: Option<crate::site::units::Size>, ceiling: u64| {
         wish.map_or(ceiling, |size| size.0.min(ceiling))
     };
     RequestLimits {

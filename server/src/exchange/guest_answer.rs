@@ -7,7 +7,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use worker::Answer;
 
-use super::body::Body;
+use crate::exchange::body::Body;
 
 const HEADERS_MAX: usize = 128;
 const HEADER_BYTES_MAX: usize = 32 << 10;

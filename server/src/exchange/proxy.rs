@@ -10,8 +10,10 @@ use hyper::header::HeaderMap;
 
 /// A proxy that is believed: an address, a network, or whoever may open the Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trusted {
+pub enum Trusted {
+    /// Addresses whose first bits are these.
     Network(IpAddr, u32),
+    /// Whoever may open the socket file.
     Unix,
 }
 

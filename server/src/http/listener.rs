@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
 
-use super::options::Address;
-use super::request::Peers;
+use crate::exchange::request::Peers;
+use crate::options::Address;
 
 /// A listening socket.
 #[derive(Debug)]

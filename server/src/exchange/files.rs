@@ -7,10 +7,10 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use imagefs::{Class, Image, Ino, Stat};
 
-use super::body::{Body, Stored};
-use super::manifest::{Manifest, Site};
-use super::range::{self, Selected};
-use super::route::StaticFile;
+use crate::exchange::body::{Body, Stored};
+use crate::exchange::range::{self, Selected};
+use crate::site::manifest::{Manifest, Site};
+use crate::site::route::StaticFile;
 
 /// Frames that need a larger window are not sent: RFC 9659 promises browsers at most this.
 const WINDOW_LOG_MAX: u32 = 23;

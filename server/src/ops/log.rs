@@ -11,11 +11,16 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
+use crate::options::LogOptions;
+
 /// How important an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
+pub enum Level {
+    /// All is well.
     Info,
+    /// Somebody may want to look at it.
     Warn,
+    /// Somebody should.
     Error,
 }
 
@@ -31,18 +36,27 @@ impl Level {
 
 /// Form of event lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LogFormat {
+pub enum LogFormat {
     #[default]
+    #[expect(
+        missing_docs,
+        reason = "a description would be printed below each value in the help"
+    )]
     Text,
+    #[expect(missing_docs, reason = "as above")]
     Json,
 }
 
 /// Form of access lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum AccessFormat {
+pub enum AccessFormat {
     /// As Apache and nginx write it, with the request id and the time taken at the end.
     #[default]
     Combined,
+    #[expect(
+        missing_docs,
+        reason = "the name says it, and a description would be printed in the help"
+    )]
     Json,
 }
 
@@ -80,22 +94,18 @@ pub(crate) struct Log {
 
 impl Log {
     /// Events to standard error, accesses to a file or, for `-`, to standard output.
-    pub(crate) fn open(
-        format: LogFormat,
-        level: Level,
-        access: Option<&Path>,
-        access_format: AccessFormat,
-    ) -> anyhow::Result<Log> {
+    pub(crate) fn open(options: &LogOptions) -> anyhow::Result<Log> {
+        let access = options.access.as_deref();
         let path = access.filter(|path| *path != Path::new("-"));
         let access: Option<Box<dyn Write + Send>> = match (access, path) {
             (None, _) => None,
             (Some(_), None) => Some(Box::new(std::io::stdout())),
             (Some(_), Some(path)) => Some(Box::new(open(path)?)),
         };
-        let access = access.map(|writer| (access_format, Mutex::new(writer)));
+        let access = access.map(|writer| (options.access_format, Mutex::new(writer)));
         Ok(Log {
-            format,
-            level,
+            format: options.format,
+            level: options.level,
             events: Mutex::new(Box::new(std::io::stderr())),
             access,
             path: path.map(Path::to_owned),

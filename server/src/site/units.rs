@@ -8,12 +8,12 @@ use serde::Deserialize;
 /// A number of bytes; the suffixes are powers of 1024.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Size(pub(crate) u64);
+pub struct Size(pub u64);
 
 /// A length of time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(try_from = "String")]
-pub(crate) struct Span(pub(crate) Duration);
+pub struct Span(pub Duration);
 
 fn split(text: &str) -> Option<(u64, &str)> {
     let end = text

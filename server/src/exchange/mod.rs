@@ -1,0 +1,12 @@
+//! One request and its answer, whatever protocol carries them.
+
+pub(crate) mod body;
+pub(crate) mod buffers;
+pub(crate) mod cgi;
+pub(crate) mod files;
+pub(crate) mod gate;
+pub(crate) mod guest_answer;
+pub(crate) mod instances;
+pub(crate) mod proxy;
+mod range;
+pub(crate) mod request;

@@ -1,0 +1,4 @@
+//! HTTP at the edge: listening sockets, and connections of HTTP/1.1 and HTTP/2.
+
+pub(crate) mod conversation;
+pub(crate) mod listener;

@@ -1,0 +1,83 @@
+//! The HTTP server: files straight from images, and a fresh instance for every other request.
+//!
+//! ```text
+//!  clients ── http ── exchange ──┬── files ────────── image
+//!                 │ site: path,  │
+//!                 │ route, rules └── gate ── worker's link ══ one confined process for each image
+//!                 └ ops: log, metrics, admin                      └ sandbox: clone, run, reset
+//! ```
+//!
+//! The front process speaks HTTP, decides what a request means ([`site`]), and sends files. It never runs guest code. A
+//! [`worker`] runs the guests of one image, has no network and no files, and may die at any time: its link starts
+//! another, and the front answers 502 to what was lost.
+
+#![forbid(unsafe_code)]
+
+mod exchange;
+mod hosting;
+mod http;
+mod ops;
+mod options;
+mod server;
+mod site;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use imagefs::Image;
+use worker::Setup;
+
+pub use exchange::proxy::Trusted;
+pub use ops::log::{AccessFormat, Level, LogFormat};
+pub use options::{Address, Ceilings, HttpOptions, LogOptions, Options};
+pub use site::manifest::{MANIFEST_PATH, Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
+pub use site::units::{Size, Span};
+
+use crate::hosting::Site;
+use crate::ops::log::Log;
+
+/// Serves until a signal ends it.
+///
+/// # Errors
+/// When an image cannot be served, or an address not be listened on.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    let log = Log::open(&options.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let served = runtime.block_on(server::run(options, Arc::new(log)));
+    // Connections that outlived the grace period are cut, with whatever they still read from a slow disk.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    served
+}
+
+/// Loads images as [`run`] would and says what is wrong with them, without serving or running anything.
+///
+/// # Errors
+/// What is wrong.
+pub fn check(options: &Options) -> anyhow::Result<()> {
+    for path in options
+        .images
+        .iter()
+        .chain(options.hosts.iter().map(|(_, path)| path))
+    {
+        let site =
+            Site::load("", path, &options.ceilings).with_context(|| path.display().to_string())?;
+        site.setup(options.ceilings.concurrency)
+            .with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// What a server tells the worker of an image; `None` when the image has no program.
+///
+/// # Errors
+/// When the image's manifest cannot be used.
+pub fn setup(
+    image: &Image,
+    ceilings: &Ceilings,
+    concurrency: usize,
+) -> anyhow::Result<Option<Setup>> {
+    Site::of("", image.clone(), ceilings)?.setup(concurrency)
+}
