@@ -189,3 +189,50 @@ fn run_cat_matches(scratch: &Scratch, image: &Path) {
     let run = run("sqlite3", &["-batch".as_ref(), copy.as_ref(), sql.as_ref()]).ok();
     assert_eq!(run.text(), "1000|500500\n");
 }
+
+/// Case reported-sqlite-hardlink-wal: the log was looked for beside the name that sorts first only, and the committed row
+/// was lost without a word.
+#[test]
+fn the_log_beside_any_name_of_a_database_is_merged() {
+    if let Some(reason) = missing() {
+        skip!("{reason}");
+    }
+    let scratch = Scratch::new();
+    let source = scratch.dir("source");
+    let (first, second) = (source.join("backup"), source.join("data"));
+    fs::create_dir(&first).unwrap();
+    fs::create_dir(&second).unwrap();
+    let database = second.join("live.db");
+    let settings = "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0;";
+    sqlite3(database.to_str().unwrap(), &format!("{settings} {FILL}")).ok();
+    crash_after(
+        &database,
+        &format!("{settings} INSERT INTO t VALUES (5000, 'only in the log');"),
+    );
+    fs::hard_link(&database, first.join("live.db")).unwrap();
+    let archive = scratch.path("source.tar");
+    let words = args!["-C", source, "-cf", archive, "."];
+    run("tar", &words.each_ref().map(|word| word.as_ref())).ok();
+    let image = scratch.path("image.zapp");
+    for from in [args![source].to_vec(), args!["--tar", archive].to_vec()] {
+        let options = args!["pack", "-qf", "-o", image];
+        let packed = zapp(options.into_iter().chain(from)).ok();
+        for kind in ["-wal", "-shm"] {
+            let note = format!("data/live.db{kind}: left out");
+            assert!(packed.stderr.contains(&note), "{}", packed.stderr);
+        }
+        assert!(!zapp(args!["ls", "-R", image]).ok().text().contains("-wal"));
+        let mount = Mount::new(&image, scratch.path("mount"));
+        for name in ["backup/live.db", "data/live.db"] {
+            let open = mount.point.join(name);
+            let rows = sqlite3(open.to_str().unwrap(), "SELECT count(*) FROM t");
+            assert_eq!(rows.text(), "1001\n", "{name}: {}", rows.stderr);
+        }
+    }
+
+    // Each name with a log: nobody can say which one is the database.
+    fs::copy(second.join("live.db-wal"), first.join("live.db-wal")).unwrap();
+    zapp(args!["pack", "-qf", source, "-o", scratch.path("two.zapp")])
+        .code(2)
+        .says("is one file with data/live.db, and each name has a log of its own");
+}

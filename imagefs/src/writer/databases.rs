@@ -1,5 +1,6 @@
 //! Replaces the SQLite databases of a tree by prepared copies, and drops their sidecar files.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -17,12 +18,56 @@ use crate::tree::{Node, NodeId, Source, Tree};
 
 /// A database found in the tree.
 struct Database {
-    dir: NodeId,
-    name: Vec<u8>,
     node: NodeId,
-    path: Vec<u8>,
+    /// In the order of the tree; never empty. Its log lies beside the name that its writer knows it by.
+    names: Vec<Name>,
     size: u64,
     source: Source,
+}
+
+/// One name of a database.
+struct Name {
+    dir: NodeId,
+    name: Vec<u8>,
+    path: Vec<u8>,
+}
+
+impl Name {
+    /// A file beside it, by what its name has more.
+    fn beside(&self, tree: &Tree, suffix: &[u8]) -> Option<NodeId> {
+        let name = [&self.name, suffix].concat();
+        tree.child(self.dir, &name)
+            .filter(|&id| matches!(tree.node(id), Node::File { .. }))
+    }
+
+    /// Whether a log with content lies beside it.
+    fn has_log(&self, tree: &Tree) -> bool {
+        [&b"-wal"[..], b"-journal"].iter().any(|suffix| {
+            let log = self.beside(tree, suffix).map(|id| tree.node(id));
+            matches!(log, Some(Node::File { size, .. }) if *size > 0)
+        })
+    }
+}
+
+impl Database {
+    /// The name by which its log is found; the first one when there is no log.
+    ///
+    /// # Errors
+    /// Two names have a log each: SQLite itself would read another database by each name.
+    fn main_name(&self, tree: &Tree) -> Result<&Name, Error> {
+        let mut logged = self.names.iter().filter(|name| name.has_log(tree));
+        let main = logged.next().unwrap_or(&self.names[0]);
+        match logged.next() {
+            None => Ok(main),
+            Some(other) => {
+                let what = format!(
+                    "is one file with {}, and each name has a log of its own: remove the log that no program uses",
+                    printable(&other.path)
+                );
+                Err(Error::source(&main.path, what))
+            }
+        }
+    }
 }
 
 /// Prepares all databases of the tree.
@@ -50,44 +95,60 @@ pub(super) fn prepare(
 fn find(work: &Work<'_>, tree: &Tree) -> Result<Vec<Database>, Error> {
     let mut found: Vec<Database> = Vec::new();
     let mut parents = vec![0];
-    let mut seen = std::collections::HashSet::new();
+    // Which of `found` a file is, if it is a database.
+    let mut seen: HashMap<NodeId, Option<usize>> = HashMap::new();
     tree.walk(&mut |path, node, what| {
         let depth = path.iter().filter(|&&b| b == b'/').count();
         parents.truncate(depth + 1);
-        match what {
-            Node::Dir { .. } => parents.push(node),
-            Node::File { size, source, .. }
-                if *size >= sqlite::HEADER_LEN as u64 && seen.insert(node) =>
-            {
+        let (size, source) = match what {
+            Node::Dir { .. } => {
+                parents.push(node);
+                return Ok(());
+            }
+            Node::File { size, source, .. } if *size >= sqlite::HEADER_LEN as u64 => {
+                (*size, source)
+            }
+            _ => return Ok(()),
+        };
+        let name = || Name {
+            dir: parents[depth],
+            name: path.rsplit(|&b| b == b'/').next().unwrap_or(path).to_vec(),
+            path: path.to_vec(),
+        };
+        match seen.get(&node) {
+            Some(Some(index)) => found[*index].names.push(name()),
+            Some(None) => {}
+            None => {
                 work.check_stop()?;
-                let opened = Opened::new(tree, path, *size, source)?;
-                let mut head = [0; sqlite::HEADER_LEN];
-                // A file that begins with a hole has no magic.
-                let head_end = sqlite::HEADER_LEN as u64;
-                let begins_with_data = opened.data_ranges()?.is_none_or(|data| {
-                    data.first()
-                        .is_some_and(|r| r.start == 0 && r.end >= head_end)
-                });
-                if begins_with_data {
-                    opened.read_exact_at(&mut head, 0)?;
-                }
-                if sqlite::detect(&head, *size) {
-                    let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path).to_vec();
+                let is_database = is_database(&Opened::new(tree, path, size, source)?)?;
+                seen.insert(node, is_database.then_some(found.len()));
+                if is_database {
                     found.push(Database {
-                        dir: parents[depth],
-                        name,
                         node,
-                        path: path.to_vec(),
-                        size: *size,
+                        names: vec![name()],
+                        size,
                         source: source.clone(),
                     });
                 }
             }
-            _ => {}
         }
         Ok(())
     })?;
     Ok(found)
+}
+
+fn is_database(file: &Opened) -> Result<bool, Error> {
+    let mut head = [0; sqlite::HEADER_LEN];
+    // A file that begins with a hole has no magic.
+    let head_end = sqlite::HEADER_LEN as u64;
+    let begins_with_data = file.data_ranges()?.is_none_or(|data| {
+        data.first()
+            .is_some_and(|r| r.start == 0 && r.end >= head_end)
+    });
+    if begins_with_data {
+        file.read_exact_at(&mut head, 0)?;
+    }
+    Ok(sqlite::detect(&head, file.size()))
 }
 
 fn one(
@@ -98,17 +159,18 @@ fn one(
 ) -> Result<(), Error> {
     let staging = std::env::temp_dir();
     let options = &work.options.sqlite;
-    let shown = PathBuf::from(printable(&database.path));
+    let main = database.main_name(tree)?;
+    let shown = PathBuf::from(printable(&main.path));
     let prepared = match (&database.source, options.mode) {
         (Source::Disk(_), _) => {
-            let parent = match database.path.iter().rposition(|&b| b == b'/') {
-                Some(at) => &database.path[..at],
+            let parent = match main.path.iter().rposition(|&b| b == b'/') {
+                Some(at) => &main.path[..at],
                 None => b"",
             };
             let dir = tree
                 .open_below_root(parent, OFlags::DIRECTORY)
                 .map_err(|e| Error::io("open", printable(parent), e))?;
-            let name = OsStr::from_bytes(&database.name).to_owned();
+            let name = OsStr::from_bytes(&main.name).to_owned();
             Some(sqlite::prepare_source(
                 &sqlite::Source::new(dir, name, shown),
                 options,
@@ -116,12 +178,12 @@ fn one(
             )?)
         }
         (_, Mode::Raw) => None,
-        _ => Some(from_parts(tree, database, options, &staging, shown)?),
+        _ => Some(from_parts(tree, database, main, options, &staging, shown)?),
     };
     if let Some(prepared) = prepared {
         for note in &prepared.notes {
             notes.push(Note {
-                path: database.path.clone(),
+                path: main.path.clone(),
                 what: note.to_string(),
             });
         }
@@ -136,18 +198,15 @@ fn one(
             };
         }
     }
-    for suffix in [&b"-wal"[..], b"-shm", b"-journal"] {
-        let sidecar = [&database.name, suffix].concat();
-        if matches!(
-            tree.child(database.dir, &sidecar).map(|id| tree.node(id)),
-            Some(Node::File { .. })
-        ) {
-            tree.unlink(database.dir, &sidecar);
-            let path = [&database.path, suffix].concat();
-            notes.push(Note {
-                path,
-                what: "left out: it belongs to the database beside it".into(),
-            });
+    for name in &database.names {
+        for suffix in [&b"-wal"[..], b"-shm", b"-journal"] {
+            if name.beside(tree, suffix).is_some() {
+                tree.unlink(name.dir, &[&name.name, suffix].concat());
+                notes.push(Note {
+                    path: [&name.path, suffix].concat(),
+                    what: "left out: it belongs to the database beside it".into(),
+                });
+            }
         }
     }
     Ok(())
@@ -157,16 +216,15 @@ fn one(
 fn from_parts(
     tree: &Tree,
     database: &Database,
+    name: &Name,
     options: &sqlite::Options,
     staging: &std::path::Path,
     shown: PathBuf,
 ) -> Result<sqlite::Prepared, Error> {
-    let mut main = Reading::new(tree, &database.path, database.node)?;
+    let mut main = Reading::new(tree, &name.path, database.node)?;
     let sidecar = |suffix: &[u8]| {
-        let name = [&database.name, suffix].concat();
-        let path = [&database.path, suffix].concat();
-        tree.child(database.dir, &name)
-            .filter(|&id| matches!(tree.node(id), Node::File { .. }))
+        let path = [&name.path, suffix].concat();
+        name.beside(tree, suffix)
             .map(|id| Reading::new(tree, &path, id))
             .transpose()
     };
