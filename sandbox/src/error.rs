@@ -77,6 +77,22 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The bytes are no delta, or one that no instance can make.
+    #[error("delta refused: {reason}, at byte {at}")]
+    Delta {
+        /// Where it was noticed.
+        at: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A delta does not fit the files it is to be applied to; nothing was changed.
+    #[error("cannot apply the change of {path:?}: {reason}")]
+    CannotApply {
+        /// Of what.
+        path: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A path given for a mount or a channel cannot be used.
     #[error("bad guest path {path:?}: {reason}")]
     GuestPath {

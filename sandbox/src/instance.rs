@@ -22,7 +22,11 @@ use crate::trace::Tracer;
 use crate::trap::file::UNIT;
 use crate::trap::{HandlerLeft, Running};
 use crate::tree::Tree;
+use crate::tree::account::Room;
+use crate::tree::delta::Delta;
+use crate::tree::difference::Difference;
 use crate::tree::trees::Trees;
+use crate::tree::view::View;
 use crate::watchdog::{Canceller, Reason, Run};
 use std::cell::Cell;
 use std::io::Write;
@@ -42,6 +46,7 @@ pub struct Builder<'a> {
     request: Option<Request>,
     tracer: Option<Tracer>,
     bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
+    delta: Option<&'a Delta>,
 }
 
 /// A guest in its slot.
@@ -80,8 +85,30 @@ pub struct Finished {
     pub stdout: Vec<u8>,
     /// What it wrote to stderr, when that was buffered.
     pub stderr: Vec<u8>,
+    files: FilesLeft,
     /// Why its slot could not be brought back to the snapshot's state and was given up, if so.
     pub poisoned: Option<Error>,
+}
+
+/// The files of an instance at its end, and what it began with.
+#[derive(Debug)]
+struct FilesLeft {
+    snapshot: Snapshot,
+    trees: Trees,
+    view: View,
+}
+
+impl Finished {
+    /// What the instance changed of the files it saw, against its snapshot.
+    #[must_use]
+    pub fn delta(&self) -> Delta {
+        let FilesLeft {
+            snapshot,
+            trees,
+            view,
+        } = &self.files;
+        Difference::new(&snapshot.state().view, view, snapshot.mounts(), trees).delta()
+    }
 }
 
 impl<'a> Builder<'a> {
@@ -134,6 +161,13 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Begins with the changes of another instance, as if this one had made them. The files are looked for by
+    /// their paths.
+    pub fn apply(mut self, delta: &'a Delta) -> Self {
+        self.delta = Some(delta);
+        self
+    }
+
     /// Writes one line a trap to `target`.
     pub fn trace(mut self, target: Box<dyn Write + Send>) -> Self {
         self.tracer = Some(Tracer::new(target));
@@ -158,6 +192,11 @@ impl<'a> Builder<'a> {
             let starts = *snapshot.start() == Start::Entry;
             let path = mounts.start_path().filter(|_| starts);
             state.bind(mounts, &trees, path)?;
+        }
+        if let Some(delta) = self.delta {
+            state
+                .view
+                .apply(&trees, delta, &Room::of(snapshot.limits(), 0))?;
         }
         let slot = snapshot.take_slot()?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
@@ -231,6 +270,7 @@ impl Instance {
             request: None,
             tracer: None,
             bound: Vec::new(),
+            delta: None,
         }
     }
 
@@ -442,7 +482,13 @@ impl Instance {
             outcome,
             usage,
         };
+        let files = FilesLeft {
+            snapshot: self.snapshot.clone(),
+            trees: self.trees.clone(),
+            view: self.state.view.take(),
+        };
         Finished {
+            files,
             report,
             response,
             stdout,
@@ -557,6 +603,24 @@ impl Waiting {
             .as_ref()
             .expect("an instance has its slot until it is finished");
         freeze::freeze(snapshot, slot, registers, state, reseeds)
+    }
+
+    /// What the instance has changed of the files it sees, against its snapshot.
+    #[must_use]
+    pub fn delta(&self) -> Delta {
+        let Instance {
+            snapshot,
+            state,
+            trees,
+            ..
+        } = &self.instance;
+        Difference::new(
+            &snapshot.state().view,
+            &state.view,
+            snapshot.mounts(),
+            trees,
+        )
+        .delta()
     }
 
     /// What the guest has made of its files up to now.

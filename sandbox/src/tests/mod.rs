@@ -1,6 +1,7 @@
 //! Tests of whole instances that look at what no embedder can see.
 
 mod addresses;
+mod delta;
 mod injection;
 mod mappings;
 #[path = "../../tests/runtime/support.rs"]

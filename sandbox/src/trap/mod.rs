@@ -246,11 +246,7 @@ impl Running<'_> {
     }
 
     pub(crate) fn room(&self) -> Room {
-        Room {
-            bytes: self.limits.scratch_bytes,
-            files: self.limits.files.into(),
-            now_ns: self.now_ns(),
-        }
+        Room::of(self.limits, self.now_ns())
     }
 
     /// Copies several words to the guest.

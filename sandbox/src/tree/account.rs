@@ -1,6 +1,7 @@
 //! What an instance's own files cost against the scratch limit.
 
 use crate::abi::Errno;
+use crate::limits::Limits;
 
 /// What an inode, a name or an open file costs against the scratch limit (review F11).
 const RECORD_BYTES: u64 = 512;
@@ -11,6 +12,16 @@ pub(crate) struct Room {
     pub(crate) bytes: u64,
     pub(crate) files: u64,
     pub(crate) now_ns: i64,
+}
+
+impl Room {
+    pub(crate) fn of(limits: &Limits, now_ns: i64) -> Room {
+        Room {
+            bytes: limits.scratch_bytes,
+            files: limits.files.into(),
+            now_ns,
+        }
+    }
 }
 
 /// Scratch space in use.

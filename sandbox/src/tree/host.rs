@@ -187,6 +187,11 @@ impl Tree for HostTree {
         })
     }
 
+    fn name_of(&self, node: u32) -> Option<(u32, Vec<u8>)> {
+        let name = self.path(node)?.file_name()?.as_bytes().to_vec();
+        Some((self.parent(node), name))
+    }
+
     fn read_link(&self, node: u32) -> Option<Cow<'_, [u8]>> {
         let below = self.path(node)?;
         let flags = libc::O_PATH | libc::O_NOFOLLOW;

@@ -107,6 +107,17 @@ impl Tree for ImageTree {
         })
     }
 
+    fn name_of(&self, node: u32) -> Option<(u32, Vec<u8>)> {
+        let directories = (0..self.image.dir_count()).filter_map(|index| self.directory(index));
+        for directory in directories {
+            let mut entries = self.image.read_dir(directory);
+            if let Some(entry) = entries.find(|entry| entry.ino.index() == node) {
+                return Some((directory.index(), entry.name.to_vec()));
+            }
+        }
+        None
+    }
+
     fn read_link(&self, node: u32) -> Option<Cow<'_, [u8]>> {
         let ino = self.ino(node)?;
         if self.image.kind(ino) != imagefs::Kind::Symlink {

@@ -2,6 +2,7 @@
 
 use super::scratch::ScratchFile;
 use super::{Kind, Metadata, Node};
+use std::collections::HashMap;
 
 /// Permissions, and the three bits above them, which mean nothing to anybody here.
 pub(super) const MODE_BITS: u32 = 0o7777;
@@ -62,44 +63,60 @@ impl Inode {
     }
 }
 
-/// The inodes by number.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// The inodes by number. A number is not given out again, so that it tells a file that was there at the
+/// start from one that was made since.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Inodes {
-    list: Vec<Option<Inode>>,
+    list: HashMap<u32, Inode>,
+    next: u32,
 }
+
+/// Files that came and went leave nothing but a gap in the numbers.
+impl PartialEq for Inodes {
+    fn eq(&self, other: &Inodes) -> bool {
+        self.list == other.list
+    }
+}
+
+impl Eq for Inodes {}
 
 impl Inodes {
     pub(super) fn get(&self, number: u32) -> Option<&Inode> {
-        self.list.get(index(number))?.as_ref()
+        self.list.get(&number)
     }
 
     pub(super) fn get_mut(&mut self, number: u32) -> &mut Inode {
-        self.list[index(number)]
-            .as_mut()
-            .expect("a scratch node lives while a name or a descriptor leads to it")
+        let inode = self.list.get_mut(&number);
+        inode.expect("a scratch node lives while a name or a descriptor leads to it")
+    }
+
+    /// The numbers in use.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.list.keys().copied()
     }
 
     /// Adds an inode with one name.
     pub(super) fn add(&mut self, content: Content, mode: u32, modified_ns: i64) -> u32 {
-        let free = self.list.iter().position(Option::is_none);
-        let index = free.unwrap_or(self.list.len());
-        if index == self.list.len() {
-            self.list.push(None);
+        // After 2^32 files the numbers begin again; far fewer can be there at once.
+        while self.list.contains_key(&self.next) {
+            self.next = self.next.wrapping_add(1);
         }
-        self.list[index] = Some(Inode {
+        let number = self.next;
+        self.next = number.wrapping_add(1);
+        let inode = Inode {
             content,
             mode: mode & MODE_BITS,
             links: 1,
             open: 0,
             modified_ns,
-        });
-        u32::try_from(index).expect("bounded by the limit on files")
+        };
+        self.list.insert(number, inode);
+        number
     }
 
     /// The directories that hold the directories among them.
     pub(super) fn parents(&self) -> impl Iterator<Item = Node> {
-        let inodes = self.list.iter().flatten();
-        inodes.filter_map(|inode| match inode.content {
+        self.list.values().filter_map(|inode| match inode.content {
             Content::Directory { parent } => Some(parent),
             _ => None,
         })
@@ -107,10 +124,10 @@ impl Inodes {
 
     /// Takes away an inode without a name and without a descriptor.
     pub(super) fn take_unused(&mut self, number: u32) -> Option<Inode> {
-        self.list[index(number)].take_if(|inode| inode.links == 0 && inode.open == 0)
+        let inode = self.get(number)?;
+        if inode.links > 0 || inode.open > 0 {
+            return None;
+        }
+        self.list.remove(&number)
     }
-}
-
-fn index(number: u32) -> usize {
-    usize::try_from(number).expect("u32 fits usize")
 }

@@ -156,6 +156,15 @@ impl Tree for MemoryTree {
         })
     }
 
+    fn name_of(&self, node: u32) -> Option<(u32, Vec<u8>)> {
+        let parent = self.node(node)?.parent;
+        let Content::Directory(entries) = &self.node(parent)?.content else {
+            return None;
+        };
+        let (name, _) = entries.iter().find(|(_, child)| **child == node)?;
+        Some((parent, name.clone()))
+    }
+
     fn read_link(&self, node: u32) -> Option<Cow<'_, [u8]>> {
         match &self.node(node)?.content {
             Content::Symlink(target) => Some(Cow::Borrowed(target)),

@@ -5,6 +5,10 @@
 //! own [`view::View`] and vanish with it.
 
 pub(crate) mod account;
+mod apply;
+mod bytes;
+pub(crate) mod delta;
+pub(crate) mod difference;
 pub(crate) mod host;
 pub(crate) mod image;
 mod inodes;
@@ -14,7 +18,7 @@ mod node;
 mod overlay;
 mod points;
 pub(crate) mod process;
-mod scratch;
+pub(crate) mod scratch;
 pub(crate) mod trees;
 pub(crate) mod view;
 pub(crate) mod walk;
@@ -118,6 +122,24 @@ pub trait Tree: Debug + Send + Sync {
     fn entry(&self, directory: u32, index: u32) -> Option<Entry<'_>>;
     /// Where a symbolic link points.
     fn read_link(&self, node: u32) -> Option<Cow<'_, [u8]>>;
+    /// One name of a node, and the directory that has it, for whoever wants a path. A tree that knows should say
+    /// so; else all of it is looked through.
+    fn name_of(&self, node: u32) -> Option<(u32, Vec<u8>)> {
+        let mut directories = vec![self.root()];
+        let mut seen = std::collections::HashSet::from([self.root()]);
+        while let Some(directory) = directories.pop() {
+            let entries = (0..).map_while(|index| self.entry(directory, index));
+            for entry in entries {
+                if entry.node == node {
+                    return Some((directory, entry.name.into_owned()));
+                }
+                if entry.kind == Kind::Directory && seen.insert(entry.node) {
+                    directories.push(entry.node);
+                }
+            }
+        }
+        None
+    }
     /// Reads at most `buffer` from `offset`; 0 at the end. The error is a Linux error number.
     fn read_at(&self, node: u32, offset: u64, buffer: &mut [u8]) -> Result<usize, i32>;
     /// The file as part of a host file that may be mapped, when it is stored so.

@@ -47,6 +47,16 @@ impl Overlay {
         self.names.iter().map(|(at, names)| (*at, names))
     }
 
+    /// The files of trees that have copies or other facts.
+    pub(super) fn touched_files(&self) -> impl Iterator<Item = Node> {
+        self.copies.keys().chain(self.altered.keys()).copied()
+    }
+
+    /// The numbers of the instance's own inodes.
+    pub(super) fn inode_numbers(&self) -> impl Iterator<Item = u32> {
+        self.inodes.numbers()
+    }
+
     /// Every node that is mentioned, some more than once.
     pub(super) fn nodes(&self) -> impl Iterator<Item = Node> {
         let directories = self.names.keys().copied();
@@ -54,10 +64,9 @@ impl Overlay {
             .names
             .values()
             .flat_map(|names| names.values().copied().flatten());
-        let files = self.copies.keys().chain(self.altered.keys()).copied();
         directories
             .chain(named)
-            .chain(files)
+            .chain(self.touched_files())
             .chain(self.inodes.parents())
     }
 

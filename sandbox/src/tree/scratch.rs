@@ -120,6 +120,76 @@ impl ScratchFile {
     }
 }
 
+/// What makes one file of another: how much of it stays, and the pages that differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Patch {
+    /// So many of the first bytes stay as they were where no page is given.
+    pub kept: u64,
+    /// Length of the file.
+    pub size: u64,
+    /// Pages by number; bytes beyond `kept` that lie in none are zeroes, a hole.
+    pub pages: BTreeMap<u64, Arc<[u8; PAGE]>>,
+}
+
+impl ScratchFile {
+    /// What makes this file of an earlier state, or of the file underneath; nothing when it is the same.
+    pub(crate) fn since(&self, start: Option<&ScratchFile>) -> Option<Patch> {
+        let Some(start) = start else {
+            let kept = self.base_len.min(self.size);
+            return Some(Patch {
+                kept,
+                ..self.whole()
+            });
+        };
+        if self == start {
+            return None;
+        }
+        let is_new = |(at, page): &(&u64, &Arc<[u8; PAGE]>)| {
+            !(start.pages.get(*at)).is_some_and(|earlier| Arc::ptr_eq(earlier, page))
+        };
+        let new = self.pages.iter().filter(is_new);
+        // Only cutting a file takes pages away, or hides more of what lies underneath.
+        let lost = start.pages.keys().find(|at| !self.pages.contains_key(at));
+        let mut kept = lost.map_or(start.size, |at| at * PAGE_U64);
+        if self.base_len < start.base_len {
+            kept = kept.min(self.base_len);
+        }
+        Some(Patch {
+            kept: kept.min(self.size),
+            size: self.size,
+            pages: new.map(|(at, page)| (*at, Arc::clone(page))).collect(),
+        })
+    }
+
+    /// The file as a patch of nothing.
+    pub(crate) fn whole(&self) -> Patch {
+        Patch {
+            kept: 0,
+            size: self.size,
+            pages: self.pages.clone(),
+        }
+    }
+
+    /// Applies a patch, whose pages lie before its end.
+    pub(crate) fn patch(&mut self, patch: &Patch) {
+        if patch.kept < self.size {
+            self.truncate(patch.kept);
+        }
+        self.truncate(patch.size);
+        for (at, page) in &patch.pages {
+            self.pages.insert(*at, Arc::clone(page));
+        }
+        // What lies behind the end shows when the file grows: it is zero, whatever the page says.
+        let into = usize::try_from(patch.size % PAGE_U64).expect("below a page");
+        if into > 0
+            && let Some(page) = self.pages.get_mut(&(patch.size / PAGE_U64))
+            && page[into..].iter().any(|byte| *byte != 0)
+        {
+            Arc::make_mut(page)[into..].fill(0);
+        }
+    }
+}
+
 /// Fills `part` with the file underneath as far as `base_len`, then zeroes.
 fn read_base(
     base_len: u64,

@@ -100,6 +100,10 @@ impl Trees {
         self.tree(tree).read_at(node, offset, buffer)
     }
 
+    pub(crate) fn name_of(&self, tree: u8, node: u32) -> Option<(u32, Vec<u8>)> {
+        self.tree(tree).name_of(node)
+    }
+
     pub(crate) fn extent(&self, tree: u8, node: u32) -> Option<Extent> {
         self.tree(tree).extent(node)
     }

@@ -53,6 +53,16 @@ impl View {
         Ok(view)
     }
 
+    /// Takes the view away; what stays shows nothing.
+    pub(crate) fn take(&mut self) -> View {
+        let nothing = View {
+            root: Node::Scratch(0),
+            points: Points::default(),
+            overlay: Overlay::default(),
+        };
+        std::mem::replace(self, nothing)
+    }
+
     /// Finds the mount points that are not known yet: at the start all, later those inside trees that have
     /// just been bound.
     pub(crate) fn attach(&mut self, mounts: &Mounts, trees: &Trees) -> Result<(), Error> {

@@ -130,7 +130,7 @@ impl View {
     /// Removes the name of a file or of an empty directory.
     pub(crate) fn remove(&mut self, trees: &Trees, directory: Node, name: &[u8], node: Node) {
         self.hide(trees, directory, name);
-        self.lost_name(trees, node);
+        self.lose_name(trees, node);
     }
 
     /// Gives `node` a new name, in place of `target` if something has it.
@@ -150,7 +150,7 @@ impl View {
             *parent = to.0;
         }
         if let Some(target) = target {
-            self.lost_name(trees, target);
+            self.lose_name(trees, target);
         }
     }
 
@@ -230,7 +230,7 @@ impl View {
     }
 
     /// Counts one name fewer; a tree's directory, which had only that one, is gone.
-    fn lost_name(&mut self, trees: &Trees, node: Node) {
+    pub(super) fn lose_name(&mut self, trees: &Trees, node: Node) {
         if matches!(node, Node::Base(..)) && self.kind(trees, node) == Kind::Directory {
             self.overlay.altered_mut(node).is_removed = true;
         }
@@ -238,7 +238,7 @@ impl View {
     }
 
     /// Makes a name disappear: forgotten, or marked as removed when a tree has it.
-    fn hide(&mut self, trees: &Trees, directory: Node, name: &[u8]) {
+    pub(super) fn hide(&mut self, trees: &Trees, directory: Node, name: &[u8]) {
         if self.tree_has(trees, directory, name) {
             self.overlay.set_name(directory, name, None);
         } else {

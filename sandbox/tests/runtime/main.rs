@@ -3,6 +3,7 @@
 mod bound;
 mod broken;
 mod clones;
+mod delta;
 mod directories;
 mod documents;
 mod endings;
