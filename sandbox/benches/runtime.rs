@@ -82,6 +82,30 @@ fn null_trap() {
     );
 }
 
+fn clock() {
+    const CALLS: u64 = 1_000_000;
+    let snapshot = support::snapshot("faults", &Limits::default(), &Mounts::new());
+    let (mut guests, mut natives) = (Vec::new(), Vec::new());
+    for _ in 0..15 {
+        guests.push(guest_ns(&snapshot, "w") / as_f64(CALLS));
+        let start = thread_ns();
+        for _ in 0..CALLS / 10 {
+            // SAFETY: timespec is plain data; the call fills it.
+            unsafe {
+                let mut time: libc::timespec = std::mem::zeroed();
+                libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time);
+                black_box(time);
+            }
+        }
+        natives.push(as_f64(thread_ns() - start) / as_f64(CALLS / 10));
+    }
+    let (guest, native) = (median(guests), median(natives));
+    println!(
+        "clock_gettime        {guest:8.1} ns   native  {native:8.1} ns   ratio {:.3}",
+        guest / native
+    );
+}
+
 fn instance_life() {
     const ROUNDS: usize = 5_000;
     let snapshot = support::snapshot("hello", &Limits::default(), &Mounts::new());
@@ -241,8 +265,9 @@ fn main() {
         .skip(1)
         .filter(|word| !word.starts_with('-'))
         .collect();
-    let all: [(&str, fn()); 3] = [
+    let all: [(&str, fn()); 4] = [
         ("trap", null_trap),
+        ("clock", clock),
         ("life", instance_life),
         ("open", open_read_close),
     ];

@@ -7,6 +7,7 @@ use crate::freeze;
 use crate::hot::WrittenPages;
 use crate::layout::offset;
 use crate::limits::LimitKind;
+use crate::outside::{Outside, Recording, Source};
 use crate::proof;
 use crate::report::{Outcome, REPORT_VERSION, Report, Usage};
 use crate::request::{Exchange, Request, Response};
@@ -47,6 +48,7 @@ pub struct Builder<'a> {
     tracer: Option<Tracer>,
     bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
     delta: Option<&'a Delta>,
+    source: Source,
 }
 
 /// A guest in its slot.
@@ -55,6 +57,7 @@ pub struct Instance {
     snapshot: Snapshot,
     slot: Option<Slot>,
     registers: Registers,
+    outside: Outside,
     state: State,
     trees: Trees,
     channels: Channels,
@@ -86,6 +89,8 @@ pub struct Finished {
     /// What it wrote to stderr, when that was buffered.
     pub stderr: Vec<u8>,
     files: FilesLeft,
+    /// What it was told from outside, when that was to be recorded and was not too much.
+    pub recording: Option<Recording>,
     /// Why its slot could not be brought back to the snapshot's state and was given up, if so.
     pub poisoned: Option<Error>,
 }
@@ -174,6 +179,21 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Records what the guest is told from outside: times, random bytes, its input, how its outputs take what it
+    /// writes. When that is more than `bytes_max`, there is no recording.
+    pub fn record(mut self, bytes_max: usize) -> Self {
+        self.source = Source::recorded(bytes_max);
+        self
+    }
+
+    /// Tells the guest from a recording whatever it asks of the world outside, standard input included. It must start
+    /// from the same snapshot, with the same arguments, files and requests; it ends with [`Outcome::Diverged`] when it
+    /// asks for anything but what was recorded.
+    pub fn replay(mut self, recording: Recording) -> Self {
+        self.source = Source::replayed(recording);
+        self
+    }
+
     /// Takes a slot and makes the instance, ready to run.
     ///
     /// # Errors
@@ -201,9 +221,17 @@ impl<'a> Builder<'a> {
         let slot = snapshot.take_slot()?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         let base = slot.region.base();
+        let run: Arc<Run> = Arc::default();
+        let generation = entry::next_generation();
+        let world = snapshot.sandbox().world();
+        let mut outside = Outside::new(world, snapshot.state().clocks, self.source, || Canceller {
+            run: Arc::clone(&run),
+            generation,
+        });
         let registers = match snapshot.start() {
             Start::Entry => {
-                let block = start::block(snapshot, &self.arguments, &self.environment)?;
+                let block =
+                    start::block(snapshot, &mut outside, &self.arguments, &self.environment)?;
                 slot.region
                     .copy_out(offset(block.start), &block.bytes)
                     .expect("the stack is mapped");
@@ -231,6 +259,7 @@ impl<'a> Builder<'a> {
             snapshot: snapshot.clone(),
             slot: Some(slot),
             registers,
+            outside,
             state,
             trees,
             channels: Channels {
@@ -244,8 +273,8 @@ impl<'a> Builder<'a> {
             fibers: Vec::new(),
             window_shares: Vec::new(),
             can_run: true,
-            generation: entry::next_generation(),
-            run: Arc::default(),
+            generation,
+            run,
             admission,
         };
         match (snapshot.start(), self.request) {
@@ -271,6 +300,7 @@ impl Instance {
             tracer: None,
             bound: Vec::new(),
             delta: None,
+            source: Source::default(),
         }
     }
 
@@ -330,7 +360,12 @@ impl Instance {
             .slot
             .as_ref()
             .expect("an instance has its slot until it is finished");
-        let delivered = request.deliver(&slot.region, self.registers.rdi, self.registers.rsi);
+        let delivered = request.deliver(
+            &mut self.outside,
+            &slot.region,
+            self.registers.rdi,
+            self.registers.rsi,
+        );
         self.registers.rax = match delivered {
             Ok(len) => len,
             Err(errno) => i64::from(-errno.0).cast_unsigned(),
@@ -378,6 +413,7 @@ impl Instance {
             layout: self.snapshot.layout(),
             trees: &self.trees,
             limits,
+            outside: &mut self.outside,
             state: &mut self.state,
             channels: &mut self.channels,
             usage: &mut self.usage,
@@ -433,6 +469,10 @@ impl Instance {
                 limit: LimitKind::Cpu,
             },
             Reason::Caller => Outcome::Cancelled,
+            Reason::Diverged => self
+                .outside
+                .divergence()
+                .map_or(Outcome::Cancelled, Outcome::Diverged),
         }
     }
 
@@ -475,6 +515,7 @@ impl Instance {
             Err(error) => Some(error),
         };
         let usage = std::mem::take(&mut self.usage);
+        let recording = self.outside.take_recording();
         let response = self.exchange.response.take();
         let [stdout, stderr] = self.channels.take_output();
         let report = Report {
@@ -493,6 +534,7 @@ impl Instance {
             response,
             stdout,
             stderr,
+            recording,
             poisoned,
         }
     }
@@ -649,6 +691,7 @@ impl Waiting {
     pub fn serve_next(mut self, request: &Request) -> Result<Waiting, Box<Finished>> {
         self.instance.exchange.response = None;
         self.instance.usage = Usage::default();
+        self.instance.outside.go_on_from(self.instance.state.clocks);
         self.instance.deliver(request);
         self.instance.run_to_accept()
     }

@@ -45,11 +45,64 @@ pub enum Outcome {
         /// What it did.
         what: String,
     },
+    /// It ran from a recording and asked for something else than was recorded.
+    Diverged(Divergence),
     /// A bug of the host ended the instance; its slot is not used again.
     HostBug {
         /// What is known about it.
         what: String,
     },
+}
+
+/// What a guest asks of the world outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Asked {
+    /// The time of day.
+    RealTime = 1,
+    /// The time since some moment.
+    MonotonicTime = 2,
+    /// The CPU time it has used.
+    CpuTime = 3,
+    /// Random bytes, so many.
+    Random = 4,
+    /// The number of a request.
+    RequestNumber = 5,
+    /// Bytes of standard input.
+    Input = 6,
+    /// How a read of standard input failed.
+    InputError = 7,
+    /// How a write to an output ended.
+    Output = 8,
+    /// Whether there is a mapping for a window.
+    Window = 9,
+}
+
+impl Asked {
+    pub(crate) const ALL: [Asked; 9] = [
+        Asked::RealTime,
+        Asked::MonotonicTime,
+        Asked::CpuTime,
+        Asked::Random,
+        Asked::RequestNumber,
+        Asked::Input,
+        Asked::InputError,
+        Asked::Output,
+        Asked::Window,
+    ];
+}
+
+/// Where a replay left its recording.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divergence {
+    /// Answers that were as recorded.
+    pub after: u64,
+    /// What the guest asked then.
+    pub asked: Asked,
+    /// What the recording holds there: something else, as much as does not fit, or nothing more.
+    pub recorded: Option<Asked>,
 }
 
 /// What an instance consumed.
@@ -110,7 +163,7 @@ impl Report {
             Outcome::Limit { .. } => 137,
             Outcome::Cancelled => 130,
             Outcome::Misuse { .. } => 159,
-            Outcome::HostBug { .. } => 125,
+            Outcome::Diverged(_) | Outcome::HostBug { .. } => 125,
         }
     }
 

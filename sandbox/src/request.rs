@@ -14,10 +14,9 @@
 //! the body is standard output.
 
 use crate::abi::{Errno, pointer};
+use crate::outside::Outside;
 use crate::sys::guest::{Fault, Region};
-use crate::sys::linux::{self, Clock};
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Version of both forms.
 const VERSION: u32 = 1;
@@ -61,15 +60,14 @@ impl Request {
     }
 
     /// The bytes `accept` writes.
-    fn encode(&self) -> Vec<u8> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+    fn encode(&self, outside: &mut Outside) -> Vec<u8> {
         let mut fresh = [0; 64];
-        linux::random(&mut fresh);
+        outside.random(&mut fresh);
         let mut bytes = Vec::with_capacity(1024);
         bytes.extend_from_slice(&VERSION.to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
-        bytes.extend_from_slice(&NEXT.fetch_add(1, Ordering::Relaxed).to_le_bytes());
-        bytes.extend_from_slice(&linux::clock(Clock::Real).to_le_bytes());
+        bytes.extend_from_slice(&outside.request_number().to_le_bytes());
+        bytes.extend_from_slice(&outside.real_ns().to_le_bytes());
         bytes.extend_from_slice(&fresh);
         bytes.extend_from_slice(&length(self.variables.len()).to_le_bytes());
         bytes.extend_from_slice(&[0; 4]);
@@ -87,8 +85,14 @@ impl Request {
     }
 
     /// Writes the request where the guest waits for it; `-E2BIG` when its buffer is too small.
-    pub(crate) fn deliver(&self, region: &Region, target: u64, room: u64) -> Result<u64, Errno> {
-        let bytes = self.encode();
+    pub(crate) fn deliver(
+        &self,
+        outside: &mut Outside,
+        region: &Region,
+        target: u64,
+        room: u64,
+    ) -> Result<u64, Errno> {
+        let bytes = self.encode(outside);
         if bytes.len() as u64 > room {
             return Err(Errno(libc::E2BIG));
         }

@@ -6,10 +6,10 @@
 use crate::budget::Budget;
 use crate::error::Error;
 use crate::limits::Limits;
+use crate::outside::World;
 use crate::program::{Program, Verdicts};
 use crate::snapshot::Snapshot;
 use crate::sys::entry::GatePage;
-use crate::sys::linux::{self, Clock};
 use crate::sys::pagemap::Pagemap;
 use crate::sys::signal;
 use crate::sys::thread;
@@ -41,12 +41,11 @@ pub struct Sandbox(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    config: Config,
     verdicts: Verdicts,
     pagemap: Arc<Pagemap>,
     watchdog: Watchdog,
     budget: Budget,
-    started_ns: u64,
+    world: Arc<World>,
 }
 
 impl Sandbox {
@@ -75,8 +74,7 @@ impl Sandbox {
             pagemap: Arc::new(pagemap),
             watchdog: Watchdog::new(),
             budget: Budget::new(config.memory_budget_bytes),
-            started_ns: linux::clock(Clock::Monotonic),
-            config,
+            world: Arc::new(World::new(config.clock_granularity_ns)),
         })))
     }
 
@@ -121,10 +119,6 @@ impl Sandbox {
         self.0.budget.poisoned_slots()
     }
 
-    pub(crate) fn config(&self) -> &Config {
-        &self.0.config
-    }
-
     pub(crate) fn budget(&self) -> &Budget {
         &self.0.budget
     }
@@ -137,8 +131,8 @@ impl Sandbox {
         &self.0.watchdog
     }
 
-    /// When this sandbox was made, on the host's monotonic clock.
-    pub(crate) fn started_ns(&self) -> u64 {
-        self.0.started_ns
+    /// What its instances have of the world in common.
+    pub(crate) fn world(&self) -> &Arc<World> {
+        &self.0.world
     }
 }

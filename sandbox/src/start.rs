@@ -6,6 +6,7 @@
 //! ```
 
 use crate::error::Error;
+use crate::outside::Outside;
 use crate::snapshot::Snapshot;
 use crate::sys::linux;
 
@@ -21,6 +22,7 @@ pub(crate) struct StartBlock {
 /// Builds the block for a fresh start; the 16 bytes of `AT_RANDOM` differ each time.
 pub(crate) fn block(
     snapshot: &Snapshot,
+    outside: &mut Outside,
     arguments: &[Vec<u8>],
     environment: &[Vec<u8>],
 ) -> Result<StartBlock, Error> {
@@ -61,7 +63,7 @@ pub(crate) fn block(
     auxiliary.into_iter().for_each(&mut word);
     block.resize(usize::try_from(random_start - start).expect("small"), 0);
     let mut random = [0; 16];
-    linux::random(&mut random);
+    outside.random(&mut random);
     block.extend_from_slice(&random);
     block.resize(usize::try_from(strings_start - start).expect("small"), 0);
     for text in arguments.iter().chain(environment) {

@@ -5,6 +5,7 @@ use crate::files::Files;
 use crate::jumps::Jumps;
 use crate::layout::Layout;
 use crate::memory::Memory;
+use crate::outside::Clocks;
 use crate::tree::process::Process;
 use crate::tree::trees::Trees;
 use crate::tree::view::View;
@@ -21,6 +22,7 @@ pub(crate) struct State {
     /// True once the guest has read random bytes: what it derived from them would be shared by all
     /// clones of a snapshot (review F16).
     pub(crate) has_read_random: bool,
+    pub(crate) clocks: Clocks,
 }
 
 impl State {
@@ -40,6 +42,7 @@ impl State {
             memory: Memory::new(layout),
             jumps: Jumps::default(),
             has_read_random: false,
+            clocks: Clocks::default(),
         })
     }
 

@@ -16,6 +16,7 @@ use crate::files::Files;
 use crate::jumps::{Jumps, StoredJumps};
 use crate::layout::{Layout, offset, size};
 use crate::memory::Memory;
+use crate::outside::Clocks;
 use crate::snapshot::{Frozen, Snapshot, Start};
 use crate::state::State;
 use crate::sys::entry::Registers;
@@ -29,7 +30,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"\x89zwarm\r\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version and length of the head.
 const PREFIX: usize = 16;
 /// The largest head: one run for every other page of a slot would take less.
@@ -57,6 +58,7 @@ struct Head {
     working_directory: Vec<u8>,
     umask: u32,
     has_read_random: bool,
+    clocks: Clocks,
 }
 
 impl Snapshot {
@@ -141,6 +143,7 @@ impl Snapshot {
             working_directory,
             umask: state.process.umask(),
             has_read_random: state.has_read_random,
+            clocks: state.clocks,
         };
         Ok((head, &pages[..size(stored)]))
     }
@@ -183,6 +186,9 @@ impl Snapshot {
         let directory = &head.working_directory;
         let process = Process::resumed(&mut view, self.trees(), directory, head.umask)
             .map_err(|_| refused("its working directory is none"))?;
+        if !head.clocks.is_sound() {
+            return Err(refused("its clocks are those of nobody"));
+        }
         let mut state = State {
             files: Files::default(),
             view,
@@ -190,6 +196,7 @@ impl Snapshot {
             memory,
             jumps,
             has_read_random: head.has_read_random,
+            clocks: head.clocks,
         };
         // With no tree bound yet, only the current directory can lie in one.
         (state.release(self.mounts())).map_err(|_| refused("its working directory is none"))?;

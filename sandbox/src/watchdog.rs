@@ -21,6 +21,7 @@ pub(crate) enum Reason {
     Wall = 1,
     Cpu = 2,
     Caller = 3,
+    Diverged = 4,
 }
 
 impl Reason {
@@ -29,6 +30,7 @@ impl Reason {
         match control.reason.load(Ordering::Acquire) {
             1 => Reason::Wall,
             2 => Reason::Cpu,
+            4 => Reason::Diverged,
             _ => Reason::Caller,
         }
     }
@@ -232,6 +234,10 @@ pub struct Canceller {
 impl Canceller {
     /// Ends the instance at the next possible moment; does nothing when it has ended already.
     pub fn cancel(&self) {
-        self.run.cancel(self.generation, Reason::Caller);
+        self.cancel_for(Reason::Caller);
+    }
+
+    pub(crate) fn cancel_for(&self, reason: Reason) {
+        self.run.cancel(self.generation, reason);
     }
 }

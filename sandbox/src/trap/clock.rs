@@ -4,33 +4,26 @@ use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::sys::linux::{self, Clock};
 
-/// Longest sleep between two looks at `cancel`; a kick ends it early.
-const STEP_NS: u64 = 10_000_000;
-
 const SECOND: u64 = 1_000_000_000;
 
 impl Running<'_> {
-    fn clock(&self, id: i32) -> Result<u64, Errno> {
-        let config = self.snapshot.sandbox().config();
-        let now = match id {
-            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => linux::clock(Clock::Real),
+    fn clock(&mut self, id: i32) -> Result<u64, Errno> {
+        match id {
+            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE => Ok(self.outside.real_ns()),
             libc::CLOCK_MONOTONIC
             | libc::CLOCK_MONOTONIC_RAW
             | libc::CLOCK_MONOTONIC_COARSE
-            | libc::CLOCK_BOOTTIME => {
-                // Counted from the sandbox's own start: the host's uptime is nobody's business, and
-                // a clone's clock never shows less than its snapshot's.
-                linux::clock(Clock::Monotonic) - self.snapshot.sandbox().started_ns() + SECOND
-            }
-            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => self.cpu_ns(),
-            _ => return Err(Errno(libc::EINVAL)),
-        };
-        Ok(now - now % config.clock_granularity_ns.max(1))
+            | libc::CLOCK_BOOTTIME => Ok(self.outside.monotonic_ns(&mut self.state.clocks)),
+            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => Ok(self.cpu_ns()),
+            _ => Err(Errno(libc::EINVAL)),
+        }
     }
 
-    /// CPU time of this instance so far.
-    pub(super) fn cpu_ns(&self) -> u64 {
-        self.usage.cpu_ns + linux::clock(Clock::ThreadCpu).saturating_sub(self.cpu_start_ns)
+    /// CPU time of the guest so far.
+    pub(super) fn cpu_ns(&mut self) -> u64 {
+        let (before, start) = (self.usage.cpu_ns, self.cpu_start_ns);
+        let used = || before + linux::clock(Clock::ThreadCpu).saturating_sub(start);
+        self.outside.cpu_ns(&mut self.state.clocks, used)
     }
 
     #[inline(never)]
@@ -43,7 +36,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn clock_getres(&mut self, arguments: Arguments) -> Answer {
         self.clock(int(arguments.a))?;
-        let granularity = self.snapshot.sandbox().config().clock_granularity_ns.max(1);
+        let granularity = self.outside.granularity_ns();
         if pointer(arguments.b) != 0 {
             self.words_out(
                 pointer(arguments.b),
@@ -77,7 +70,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn nanosleep(&mut self, arguments: Arguments) -> Answer {
         let pause = self.timespec_in(pointer(arguments.a))?;
-        self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))
+        self.sleep(pause)
     }
 
     #[inline(never)]
@@ -90,7 +83,7 @@ impl Running<'_> {
         } else {
             time
         };
-        self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))
+        self.sleep(pause)
     }
 
     /// A claimed `struct timespec`, in nanoseconds.
@@ -106,15 +99,14 @@ impl Running<'_> {
         }
     }
 
-    /// Sleeps until a moment of the host's monotonic clock, in steps; limits apply meanwhile.
-    pub(super) fn sleep_until(&mut self, moment_ns: u64) -> Answer {
+    /// Sleeps so many nanoseconds, in steps; limits apply meanwhile.
+    pub(super) fn sleep(&mut self, nanos: u64) -> Answer {
+        let pause = self.outside.pause(nanos);
         loop {
             self.poll()?;
-            let rest = moment_ns.saturating_sub(linux::clock(Clock::Monotonic));
-            if rest == 0 {
+            if !pause.step() {
                 return Ok(0);
             }
-            linux::sleep(rest.min(STEP_NS));
         }
     }
 
@@ -133,7 +125,7 @@ impl Running<'_> {
             let start = u32::try_from(start).map_err(|_| Errno(libc::EFAULT))?;
             let unit = usize::try_from(len - done).unwrap_or(usize::MAX).min(4096);
             let part = &mut self.buffer[..unit];
-            linux::random(part);
+            self.outside.random(part);
             let copied = self.region.copy_out(start, part);
             part.fill(0);
             copied?;

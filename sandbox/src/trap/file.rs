@@ -6,7 +6,6 @@ use crate::channel::Step;
 use crate::files::OpenFile;
 use crate::limits::LimitKind;
 use crate::report::Outcome;
-use crate::sys::linux;
 use crate::tree::{Device, Kind, Node};
 
 /// Host memory a trap moves data through; also the longest stretch between two looks at `cancel`.
@@ -196,20 +195,21 @@ impl Running<'_> {
             }
             Node::Device(Device::Random) => {
                 self.state.has_read_random = true;
-                linux::random(unit);
+                self.outside.random(unit);
                 Ok(unit.len())
             }
-            Node::Device(Device::Stdin) => loop {
-                match self
-                    .channels
-                    .stdin
-                    .read(unit)
-                    .map_err(|error| system(&error))?
-                {
-                    Step::Moved(count) => return Ok(count),
-                    Step::NotYet => self.poll()?,
-                }
-            },
+            Node::Device(Device::Stdin) => {
+                let (stdin, control) = (&mut self.channels.stdin, self.control);
+                self.outside.input(unit, |unit| {
+                    loop {
+                        match stdin.read(unit).map_err(|error| system(&error))? {
+                            Step::Moved(count) => return Ok(count),
+                            Step::NotYet if control.is_cancelled() => return Err(Stop::Cancelled),
+                            Step::NotYet => {}
+                        }
+                    }
+                })
+            }
             _ => Ok(self.state.view.read_at(self.trees, node, position, unit)?),
         }
     }
@@ -246,21 +246,23 @@ impl Running<'_> {
         } else {
             &mut channels.stdout
         };
-        let mut written = 0;
-        while written < unit.len() {
-            match stream
-                .write(&unit[written..])
-                .map_err(|error| system(&error))?
-            {
-                Step::Moved(count) => {
-                    self.usage.output_bytes += count as u64;
-                    written += count;
+        let control = self.control;
+        let (written, end) = self.outside.output(unit.len(), |len| {
+            let mut written = 0;
+            while written < len {
+                match stream.write(&unit[written..len]) {
+                    Ok(Step::Moved(count)) => written += count,
+                    Ok(Step::NotYet) if control.is_cancelled() => {
+                        return (written, Err(Stop::Cancelled));
+                    }
+                    Ok(Step::NotYet) => {}
+                    Err(error) => return (written, Err(system(&error).into())),
                 }
-                Step::NotYet if self.control.is_cancelled() => return Err(Stop::Cancelled),
-                Step::NotYet => {}
             }
-        }
-        Ok(written)
+            (written, Ok(()))
+        });
+        self.usage.output_bytes += written as u64;
+        end.map(|()| written)
     }
 
     #[inline(never)]

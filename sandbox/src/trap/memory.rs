@@ -131,7 +131,8 @@ impl Running<'_> {
             return Ok(None);
         };
         // Two mappings: the window and what it splits off; a copy will do when there are no more.
-        let Ok(share) = self.snapshot.sandbox().budget().take_mappings(2) else {
+        let budget = self.snapshot.sandbox().budget();
+        let Some(share) = self.outside.window(|| budget.take_mappings(2).ok()) else {
             return Ok(None);
         };
         let window = Window {

@@ -19,13 +19,13 @@ use crate::budget::Mappings;
 use crate::channel::Channels;
 use crate::layout::{self, Layout};
 use crate::limits::{LimitKind, Limits};
+use crate::outside::Outside;
 use crate::report::{Outcome, Usage};
 use crate::request::Exchange;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::sys::entry::{Control, Flow, Registers, TrapHandler};
 use crate::sys::guest::{Fault, Region};
-use crate::sys::linux::{self, Clock};
 use crate::sys::speculation::clamp;
 use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;
@@ -49,6 +49,7 @@ pub(crate) struct Running<'a> {
     pub(crate) layout: &'a Layout,
     pub(crate) trees: &'a Trees,
     pub(crate) limits: &'a Limits,
+    pub(crate) outside: &'a mut Outside,
     pub(crate) state: &'a mut State,
     pub(crate) channels: &'a mut Channels,
     pub(crate) usage: &'a mut Usage,
@@ -238,14 +239,12 @@ impl Running<'_> {
         }
     }
 
-    /// Real time, rounded as the sandbox is configured.
-    pub(crate) fn now_ns(&self) -> i64 {
-        let granularity = self.snapshot.sandbox().config().clock_granularity_ns.max(1);
-        let now = linux::clock(Clock::Real);
-        i64::try_from(now - now % granularity).unwrap_or(i64::MAX)
+    /// Real time, as files carry it.
+    pub(crate) fn now_ns(&mut self) -> i64 {
+        i64::try_from(self.outside.real_ns()).unwrap_or(i64::MAX)
     }
 
-    pub(crate) fn room(&self) -> Room {
+    pub(crate) fn room(&mut self) -> Room {
         Room::of(self.limits, self.now_ns())
     }
 

@@ -4,7 +4,6 @@ use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::report::Outcome;
 use crate::sys::entry::Registers;
-use crate::sys::linux::{self, Clock};
 
 /// The first number of our own calls, and how many there are.
 pub(super) const OWN_START: u64 = 0x7A00;
@@ -116,7 +115,7 @@ impl Running<'_> {
             // Nobody else can ever wake it.
             WAIT if pointer(arguments.d) != 0 => {
                 let pause = self.timespec_in(pointer(arguments.d))?;
-                self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))?;
+                self.sleep(pause)?;
                 errno(libc::ETIMEDOUT)
             }
             WAIT | WAIT_BITSET => Err(Stop::End(Outcome::Misuse {
@@ -172,10 +171,7 @@ impl Running<'_> {
         if pointer(arguments.a) != 0 {
             self.words_out(pointer(arguments.a), [user, 0, 0, 0])?;
         }
-        Ok(
-            linux::clock(Clock::Monotonic).saturating_sub(self.snapshot.sandbox().started_ns())
-                / TICK_NS,
-        )
+        Ok(self.outside.monotonic_ns(&mut self.state.clocks) / TICK_NS)
     }
 
     fn sysinfo(&mut self, arguments: Arguments) -> Answer {

@@ -2,7 +2,6 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
-use crate::sys::linux::{self, Clock};
 
 /// Most descriptors in a set (`FD_SETSIZE`).
 const SET_MAX: i32 = 1024;
@@ -36,7 +35,7 @@ impl Running<'_> {
         let timeout = int(arguments.c);
         if ready == 0 && timeout > 0 {
             let pause = u64::from(timeout.unsigned_abs()) * 1_000_000;
-            self.sleep_until(linux::clock(Clock::Monotonic).saturating_add(pause))?;
+            self.sleep(pause)?;
         }
         Ok(ready)
     }
@@ -82,8 +81,7 @@ impl Running<'_> {
             [&reading, &writing].map(|set| set.iter().map(|word| word.count_ones()).sum::<u32>());
         let ready = u64::from(ready[0]) + u64::from(ready[1]);
         if ready == 0 {
-            let now = linux::clock(Clock::Monotonic);
-            self.sleep_until(now.saturating_add(pause_ns))?;
+            self.sleep(pause_ns)?;
         }
         // Nothing is ever exceptional; what was asked to be read or written stays in its set.
         for word in 0..failing.len() {

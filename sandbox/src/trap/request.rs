@@ -8,7 +8,9 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn accept(&mut self, arguments: Arguments) -> Answer {
         match self.exchange.request.take() {
-            Some(request) => Ok(request.deliver(self.region, arguments.a, arguments.b)?),
+            Some(request) => {
+                Ok(request.deliver(self.outside, self.region, arguments.a, arguments.b)?)
+            }
             None => Err(Stop::Accept),
         }
     }

@@ -39,6 +39,8 @@ _start:
         je getpid
         cmpl $'f', %eax
         je files
+        cmpl $'w', %eax
+        je watch
         movl $231, %eax
         movl $0, %edi
         trap
@@ -97,6 +99,18 @@ abort:  movl $200, %eax
 # A million null traps, for the benchmark.
 getpid: movl $1000000, %r12d
 1:      movl $39, %eax
+        trap
+        decl %r12d
+        jnz 1b
+        movl $231, %eax
+        xorl %edi, %edi
+        trap
+        hlt
+# A million looks at the monotonic clock, for the benchmark.
+watch:  movl $1000000, %r12d
+1:      movl $228, %eax
+        movl $1, %edi
+        movl $area, %esi
         trap
         decl %r12d
         jnz 1b

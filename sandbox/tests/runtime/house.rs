@@ -342,6 +342,46 @@ fn no_circle_of_imports_is_larger_than_allowed() {
     }
 }
 
+/// Sources that ask the host itself: the seam, and those that measure and limit what an instance uses.
+const ASK_THE_HOST: [&str; 4] = ["outside", "instance", "watchdog", "sys"];
+
+/// Names of what nothing determines.
+const ASKING: [&str; 6] = [
+    "linux::random",
+    "linux::random_word",
+    "Clock::Real",
+    "Clock::Monotonic",
+    "SystemTime",
+    "Instant",
+];
+
+#[test]
+fn what_is_not_determined_comes_in_through_one_door() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut all = BTreeMap::new();
+    sources(&source, &Vec::new(), &mut all);
+    let mut asking = 0;
+    for (module, source) in all {
+        let text = std::fs::read_to_string(&source.file).expect("a source of the project");
+        let tokens = without_tests(&tokens(&text));
+        // The CPU time of the thread is measured in the trap that asks for it, and passed on.
+        let asks = ASKING.into_iter().any(|name| {
+            let name = self::tokens(name);
+            tokens.windows(name.len()).any(|window| window == name)
+        });
+        let may = module
+            .first()
+            .is_some_and(|first| ASK_THE_HOST.contains(&first.as_str()));
+        asking += u32::from(asks);
+        assert!(
+            may || !asks,
+            "{} asks the host itself",
+            source.file.display()
+        );
+    }
+    assert!(asking >= 3, "the seam is among them");
+}
+
 #[test]
 fn circles_are_found_through_every_kind_of_path() {
     let mut all = BTreeMap::new();

@@ -14,6 +14,7 @@ mod jumps;
 mod links;
 mod many;
 mod memory;
+mod outside;
 mod pointers;
 mod residue;
 mod stored;

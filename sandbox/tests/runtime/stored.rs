@@ -186,7 +186,7 @@ fn take_apart(bytes: &[u8]) -> (Value, Vec<u8>) {
 
 fn put_together(head: &Value, pages: &[u8]) -> Vec<u8> {
     let json = serde_json::to_vec(head).unwrap();
-    let mut bytes = b"\x89zwarm\r\n\x01\0\0\0".to_vec();
+    let mut bytes = b"\x89zwarm\r\n\x02\0\0\0".to_vec();
     bytes.extend(u32::try_from(json.len()).unwrap().to_le_bytes());
     bytes.extend(json);
     bytes.resize(bytes.len().next_multiple_of(PAGE), 0);
@@ -285,6 +285,12 @@ fn every_rule_refuses_alone() {
         ("/working_directory", json!(b"/tmp"), None),
         ("/umask", json!(-1), Some("its head is malformed")),
         ("/umask", json!(0o7777), None),
+        (
+            "/clocks/monotonic_ns",
+            json!((1_u64 << 62) + 1),
+            Some("its clocks are those of nobody"),
+        ),
+        ("/clocks/cpu_ns", json!(1_u64 << 62), None),
     ];
     for (place, value, want) in cases {
         let mut changed = head.clone();
