@@ -3,6 +3,7 @@
 //! Nothing here knows what a call does. Files and trees speak in [`Errno`] too, so that what they
 //! refuse is what the guest is told.
 
+use crate::address::{Claimed, low};
 use crate::report::Outcome;
 use crate::sys::guest::Fault;
 
@@ -61,12 +62,12 @@ pub(crate) struct Arguments {
     pub(crate) f: u64,
 }
 
-/// A pointer as a guest handed it over: nothing is known about it. The high half is ignored.
-pub(crate) fn pointer(value: u64) -> u32 {
-    u32::try_from(value & 0xFFFF_FFFF).expect("masked to 32 bits")
+/// A pointer as a guest handed it over.
+pub(crate) fn pointer(value: u64) -> Claimed {
+    Claimed::in_register(value)
 }
 
 /// The low half as the signed number it is to Linux.
 pub(crate) fn int(value: u64) -> i32 {
-    pointer(value).cast_signed()
+    low(value).cast_signed()
 }

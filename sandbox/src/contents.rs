@@ -1,19 +1,16 @@
 //! What a slot is filled with: spans of sealed files and of zeroes, and which pages of it every clean slot holds
 //! privately. The same for every slot of a snapshot, and never changed but for the hot set, which is fixed once.
 
+use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::hot::{WrittenPages, written_by};
-use crate::layout::size;
-use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
-use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
 /// A run of pages of a slot and where they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Span {
-    pub(crate) start: u32,
-    pub(crate) len: usize,
+    pub(crate) range: PageRange,
     pub(crate) backing: Backing,
 }
 
@@ -59,8 +56,8 @@ impl Backing {
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
     pub(crate) file: Arc<SealedFile>,
-    /// Where they begin, a multiple of the page size.
-    pub(crate) start: u64,
+    /// Where they begin.
+    pub(crate) start: PageAligned,
 }
 
 impl PartialEq for Part {
@@ -75,7 +72,7 @@ impl Eq for Part {}
 #[derive(Debug, Clone)]
 pub(crate) struct Window {
     pub(crate) file: Arc<OwnedFd>,
-    pub(crate) offset: u64,
+    pub(crate) offset: PageAligned,
 }
 
 impl PartialEq for Window {
@@ -90,27 +87,25 @@ impl Eq for Window {}
 #[derive(Debug)]
 pub(crate) struct Contents {
     spans: Vec<Span>,
-    writable: Vec<Range<u64>>,
+    writable: Vec<PageRange>,
     hot: OnceLock<Hot>,
-    return_stack_bytes: usize,
+    return_stack: PageAligned,
 }
 
 #[derive(Debug, Default)]
 struct Hot {
-    ranges: Vec<Range<u64>>,
+    ranges: Vec<PageRange>,
     pages: u64,
 }
 
 impl Contents {
-    /// What slots with these spans hold; each also has a return stack of at least so many bytes.
-    pub(crate) fn new(spans: Vec<Span>, return_stack_bytes: u64) -> Contents {
-        let page = PAGE as u64;
-        let return_stack_bytes = return_stack_bytes.next_multiple_of(page).max(page);
+    /// What slots with these spans hold; each also has a return stack of such a length.
+    pub(crate) fn new(spans: Vec<Span>, return_stack: PageAligned) -> Contents {
         Contents {
             writable: writable_ranges(&spans),
             spans,
             hot: OnceLock::new(),
-            return_stack_bytes: size(return_stack_bytes),
+            return_stack,
         }
     }
 
@@ -119,13 +114,13 @@ impl Contents {
     }
 
     /// Where private pages can be, as few ranges.
-    pub(crate) fn writable(&self) -> &[Range<u64>] {
+    pub(crate) fn writable(&self) -> &[PageRange] {
         &self.writable
     }
 
-    /// Size of the return stack, in whole pages.
-    pub(crate) fn return_stack_bytes(&self) -> usize {
-        self.return_stack_bytes
+    /// Length of the return stack.
+    pub(crate) fn return_stack(&self) -> PageAligned {
+        self.return_stack
     }
 
     /// Every sealed file that a span shows.
@@ -135,7 +130,7 @@ impl Contents {
     }
 
     /// Pages that every clean slot holds privately.
-    pub(crate) fn hot(&self) -> &[Range<u64>] {
+    pub(crate) fn hot(&self) -> &[PageRange] {
         self.hot.get().map_or(&[], |hot| &hot.ranges)
     }
 
@@ -149,26 +144,26 @@ impl Contents {
     }
 
     /// Fixes the hot set, once.
-    pub(crate) fn fix_hot(&self, ranges: Vec<Range<u64>>) {
-        let pages = ranges
-            .iter()
-            .map(|range| (range.end - range.start) / PAGE as u64)
-            .sum();
+    pub(crate) fn fix_hot(&self, ranges: Vec<PageRange>) {
+        let pages = ranges.iter().map(|range| u64::from(range.count())).sum();
         // A second call loses: the set is recorded once.
         let _ = self.hot.set(Hot { ranges, pages });
     }
 
-    /// The bytes of a slot from `at`, and how many of them, up to `end`; no bytes means zeroes.
-    /// `at` lies in a writable span.
-    pub(crate) fn bytes(&self, at: u64, end: u64) -> (Option<&[u8]>, u64) {
+    /// The bytes of a slot from `at`, and how many of them, at most `len`; no bytes means zeroes, or that no span is
+    /// there.
+    pub(crate) fn bytes(&self, at: GuestAddr, len: u64) -> (Option<&[u8]>, u64) {
         let index = self
             .spans
-            .partition_point(|span| u64::from(span.start) <= at);
-        let span = &self.spans[index.checked_sub(1).expect("in a span")];
-        let into = at - u64::from(span.start);
-        let len = (end - at).min(span.len as u64 - into);
+            .partition_point(|span| span.range.address() <= at);
+        let at = u64::from(at);
+        let span = self.spans[..index].last();
+        let Some(span) = span.filter(|span| span.range.contains(at)) else {
+            return (None, len);
+        };
+        let len = len.min(span.range.end().get() - at);
         let bytes = span.backing.part().map(|part| {
-            let start = size(part.start + into);
+            let start = size(part.start.get() + at - span.range.start().get());
             &part.file.bytes()[start..start + size(len)]
         });
         (bytes, len)
@@ -177,23 +172,21 @@ impl Contents {
     /// Mappings one slot takes: its spans, the call table, the return stack, and every stretch without
     /// access between them.
     pub(crate) fn mappings(&self) -> u64 {
-        let gaps = self.spans.windows(2).filter(|pair| {
-            u64::from(pair[0].start) + pair[0].len as u64 != u64::from(pair[1].start)
-        });
+        let pairs = self.spans.windows(2);
+        let gaps = pairs.filter(|pair| pair[0].range.end() != pair[1].range.start());
         (self.spans.len() + gaps.count() + 2 + 1 + 3) as u64
     }
 }
 
 /// Writable spans as ranges; those a page table apart are one, as each costs a call.
-fn writable_ranges(spans: &[Span]) -> Vec<Range<u64>> {
+fn writable_ranges(spans: &[Span]) -> Vec<PageRange> {
     const NEAR: u64 = 2 << 20;
-    let mut ranges: Vec<Range<u64>> = Vec::new();
+    let mut ranges: Vec<PageRange> = Vec::new();
     for span in spans.iter().filter(|span| span.backing.is_writable()) {
-        let start = u64::from(span.start);
-        let end = start + span.len as u64;
+        let start = span.range.start().get();
         match ranges.last_mut() {
-            Some(last) if start - last.end <= NEAR => last.end = end,
-            _ => ranges.push(start..end),
+            Some(last) if start - last.end().get() <= NEAR => *last = last.through(span.range),
+            _ => ranges.push(span.range),
         }
     }
     ranges

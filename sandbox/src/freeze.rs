@@ -5,9 +5,9 @@
 //! reading it never makes the file grow (review F6). Short stretches of zeroes between two such pages
 //! are written out: each mapping counts against a limit of the process.
 
+use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
-use crate::layout::{offset, size};
 use crate::slot::Slot;
 use crate::snapshot::{Frozen, Snapshot};
 use crate::state::State;
@@ -15,13 +15,10 @@ use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
-const PAGE_U64: u64 = PAGE as u64;
-
-/// Zero pages between two others that are stored rather than given a mapping of their own.
-const ZERO_RUN_MIN: u64 = 32;
+/// Bytes of zeroes between two pages that are stored rather than given a mapping of their own, if fewer.
+const ZERO_RUN_MIN: u64 = 32 * PAGE as u64;
 
 /// Takes a snapshot of what is in `slot`.
 pub(crate) fn freeze(
@@ -57,14 +54,12 @@ pub(crate) fn freeze(
         .map_err(Error::system("sealing a snapshot"))?;
     spans.extend(packed.spans(&Arc::new(file)));
     for window in &state.memory.windows {
-        let backing = Backing::Window(window.window.clone());
         spans.push(Span {
-            start: offset(window.start),
-            len: size(window.shown),
-            backing,
+            range: window.shown,
+            backing: Backing::Window(window.window.clone()),
         });
     }
-    spans.sort_by_key(|span| span.start);
+    spans.sort_by_key(|span| span.range.first());
     let frozen = Frozen {
         registers: *registers,
         returns,
@@ -73,51 +68,51 @@ pub(crate) fn freeze(
 }
 
 /// The return addresses as offsets, all of them in the text, without the exit stub.
-fn relative_returns(origin: &Snapshot, slot: &Slot, registers: &Registers) -> Option<Vec<u32>> {
-    let rsp = usize::try_from(registers.rsp).ok()?;
-    let mut entries = slot.stack.entries(rsp)?;
+fn relative_returns(
+    origin: &Snapshot,
+    slot: &Slot,
+    registers: &Registers,
+) -> Option<Vec<GuestAddr>> {
+    let mut entries = slot.stack.entries(size(registers.rsp))?;
     entries.pop()?;
     let text = origin.program().text_range();
     let base = slot.region.base();
     entries
         .into_iter()
         .map(|entry| {
-            let target = u32::try_from(entry.checked_sub(base)?).ok()?;
+            let target = GuestAddr::checked(entry.checked_sub(base)? as u64)?;
             text.contains(&target.into()).then_some(target)
         })
         .collect()
 }
 
+/// Pages that hold anything, by their place.
+type Pages = BTreeMap<GuestAddr, Box<[u8]>>;
+
 /// Every page of writable memory that is not all zeroes.
-fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]>>, Error> {
+fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<Pages, Error> {
     let mut pages = BTreeMap::new();
     let contents = origin.contents();
     for span in contents.spans() {
         if !matches!(span.backing, Backing::Data(_) | Backing::Frozen(_)) {
             continue;
         }
-        let start = u64::from(span.start);
-        let (bytes, _) = contents.bytes(start, start + span.len as u64);
-        for (page, at) in bytes
-            .unwrap_or_default()
-            .chunks_exact(PAGE)
-            .zip((start..).step_by(PAGE))
-        {
+        let (bytes, _) = contents.bytes(span.range.address(), span.range.len().get());
+        let stored = bytes.unwrap_or_default().chunks_exact(PAGE);
+        for (page, at) in stored.zip(span.range.pages()) {
             pages.insert(at, Box::from(page));
         }
     }
     let mut private = Vec::new();
     slot.scan(contents, &mut private)?;
-    for range in private {
-        for at in range.step_by(PAGE) {
-            let mut page = vec![0; PAGE].into_boxed_slice();
-            slot.region
-                .copy_in(offset(at), &mut page)
-                .map_err(|_| Error::CannotFreeze {
-                    reason: "a page of the instance cannot be read",
-                })?;
-            pages.insert(at, page);
-        }
+    for at in private.into_iter().flat_map(PageRange::pages) {
+        let mut page = vec![0; PAGE].into_boxed_slice();
+        slot.region
+            .copy_in(at.into(), &mut page)
+            .map_err(|_| Error::CannotFreeze {
+                reason: "a page of the instance cannot be read",
+            })?;
+        pages.insert(at, page);
     }
     pages.retain(|_, page| page.iter().any(|byte| *byte != 0));
     Ok(pages)
@@ -127,52 +122,57 @@ fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<BTreeMap<u64, Box<[u8]
 #[derive(Default)]
 struct Packed {
     /// Each stretch, and where its bytes begin when it is stored.
-    stretches: Vec<(Range<u64>, Option<u64>)>,
+    stretches: Vec<(PageRange, Option<PageAligned>)>,
     bytes: Vec<u8>,
 }
 
 impl Packed {
     /// Adds a writable span.
-    fn add(&mut self, span: &Span, pages: &BTreeMap<u64, Box<[u8]>>) {
-        let start = u64::from(span.start);
-        let end = start + span.len as u64;
-        let mut at = start;
-        let mut filled = pages
-            .range(start..end)
-            .map(|(at, page)| (*at, page))
-            .peekable();
-        while let Some((first, _)) = filled.peek().copied() {
-            self.stretches.push((at..first, None));
-            let stored = self.bytes.len() as u64;
-            let mut next = first;
-            while let Some((page_at, page)) =
-                filled.next_if(|(at, _)| at - next < ZERO_RUN_MIN * PAGE_U64)
-            {
-                self.bytes
-                    .resize(self.bytes.len() + size(page_at - next), 0);
-                self.bytes.extend_from_slice(page);
-                next = page_at + PAGE_U64;
+    fn add(&mut self, span: &Span, pages: &Pages) {
+        let mut rest = Some(span.range);
+        for run in runs(span.range, pages) {
+            let before = rest.and_then(|rest| rest.until(run.start()));
+            self.stretches.extend(before.map(|before| (before, None)));
+            let stored = PageAligned::down(self.bytes.len() as u64);
+            self.stretches.push((run, Some(stored)));
+            for at in run.pages() {
+                match pages.get(&at) {
+                    Some(page) => self.bytes.extend_from_slice(page),
+                    None => self.bytes.resize(self.bytes.len() + PAGE, 0),
+                }
             }
-            self.stretches.push((first..next, Some(stored)));
-            at = next;
+            rest = span.range.from(run.end());
         }
-        self.stretches.push((at..end, None));
+        self.stretches.extend(rest.map(|rest| (rest, None)));
     }
 
     /// The spans, whose stored bytes lie in `file`.
     fn spans(self, file: &Arc<SealedFile>) -> impl Iterator<Item = Span> {
         let stretches = self.stretches.into_iter();
-        stretches
-            .filter(|(range, _)| range.start < range.end)
-            .map(|(range, stored)| Span {
-                start: offset(range.start),
-                len: size(range.end - range.start),
-                backing: stored.map_or(Backing::Zero, |start| {
-                    let file = Arc::clone(file);
-                    Backing::Frozen(Part { file, start })
-                }),
-            })
+        stretches.map(|(range, stored)| Span {
+            range,
+            backing: stored.map_or(Backing::Zero, |start| {
+                let file = Arc::clone(file);
+                Backing::Frozen(Part { file, start })
+            }),
+        })
     }
+}
+
+/// The stretches of `range` that are to be stored: pages that hold anything, and few zeroes between them.
+fn runs(range: PageRange, pages: &Pages) -> Vec<PageRange> {
+    let mut runs: Vec<PageRange> = Vec::new();
+    let filled = pages.range(range.address()..).map(|(at, _)| *at);
+    for at in filled.take_while(|at| range.contains((*at).into())) {
+        let page = PageRange::holding(at);
+        match runs.last_mut() {
+            Some(last) if page.start().get() - last.end().get() < ZERO_RUN_MIN => {
+                *last = last.through(page);
+            }
+            _ => runs.push(page),
+        }
+    }
+    runs
 }
 
 /// Joins neighbouring stretches of zeroes: each span is a mapping.
@@ -183,9 +183,9 @@ fn merge_zeroes(spans: Vec<Span>) -> Vec<Span> {
             Some(last)
                 if last.backing == Backing::Zero
                     && span.backing == Backing::Zero
-                    && u64::from(last.start) + last.len as u64 == u64::from(span.start) =>
+                    && last.range.end() == span.range.start() =>
             {
-                last.len += span.len;
+                last.range = last.range.through(span.range);
             }
             _ => merged.push(span),
         }

@@ -1,21 +1,18 @@
 //! Which pages every clean slot holds privately from its start, so that an instance need not fault for each.
 
-use std::ops::Range;
+use crate::address::PageRange;
 
 /// Pages of a slot that an instance has written, in order.
 #[derive(Debug, Default)]
-pub struct WrittenPages(pub(crate) Vec<Range<u64>>);
+pub struct WrittenPages(pub(crate) Vec<PageRange>);
 
 /// The pages that any of the runs wrote, in order.
-pub(crate) fn written_by(runs: &[WrittenPages]) -> Vec<Range<u64>> {
-    let mut all: Vec<Range<u64>> = runs.iter().flat_map(|run| run.0.iter().cloned()).collect();
-    all.sort_unstable_by_key(|range| range.start);
-    let mut pages: Vec<Range<u64>> = Vec::new();
+pub(crate) fn written_by(runs: &[WrittenPages]) -> Vec<PageRange> {
+    let mut all: Vec<PageRange> = runs.iter().flat_map(|run| run.0.iter().copied()).collect();
+    all.sort_unstable_by_key(|range| range.first());
+    let mut pages = Vec::new();
     for range in all {
-        match pages.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => pages.push(range),
-        }
+        range.append_to(&mut pages);
     }
     pages
 }
@@ -23,16 +20,23 @@ pub(crate) fn written_by(runs: &[WrittenPages]) -> Vec<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::PageAligned;
 
     #[test]
     fn pages_of_all_runs_are_there_once() {
+        let ranges = |pages: &[[u32; 2]]| -> Vec<PageRange> {
+            let edge = PageAligned::of_pages;
+            let range = |[start, end]: &[u32; 2]| PageRange::new(edge(*start), edge(*end));
+            pages.iter().filter_map(range).collect()
+        };
         let runs = [
-            vec![0..4, 6..8, 30..40],
-            vec![2..4, 4..6, 31..33],
-            vec![3..5, 10..12, 20..21],
+            ranges(&[[0, 4], [6, 8], [30, 40]]),
+            ranges(&[[2, 4], [4, 6], [31, 33]]),
+            ranges(&[[3, 5], [10, 12], [20, 21]]),
         ]
         .map(WrittenPages);
-        assert_eq!(written_by(&runs), [0..8, 10..12, 20..21, 30..40]);
+        let all = ranges(&[[0, 8], [10, 12], [20, 21], [30, 40]]);
+        assert_eq!((written_by(&runs), all.len()), (all, 4));
         assert_eq!(written_by(&[]), []);
     }
 }

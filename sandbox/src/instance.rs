@@ -1,11 +1,11 @@
 //! An instance: one run of a guest, from a snapshot to a report.
 
+use crate::address::GuestAddr;
 use crate::budget::{Admission, Mappings};
 use crate::channel::{Channels, Input, Output, Reader, Writer};
 use crate::error::Error;
 use crate::freeze;
 use crate::hot::WrittenPages;
-use crate::layout::offset;
 use crate::limits::LimitKind;
 use crate::outside::{Outside, Recording, Source};
 use crate::proof;
@@ -233,18 +233,18 @@ impl<'a> Builder<'a> {
                 let block =
                     start::block(snapshot, &mut outside, &self.arguments, &self.environment)?;
                 slot.region
-                    .copy_out(offset(block.start), &block.bytes)
+                    .copy_out(block.start.into(), &block.bytes)
                     .expect("the stack is mapped");
-                let entry = usize::try_from(snapshot.program().entry()).expect("u32 fits usize");
-                let rsp = slot.stack.fill(&[base + entry, gate.exit_stub()]);
+                let entry = base + snapshot.program().entry().offset();
+                let rsp = slot.stack.fill(&[entry, gate.exit_stub()]);
                 Registers {
-                    rbx: block.start,
-                    rdi: block.start,
+                    rbx: block.start.into(),
+                    rdi: block.start.into(),
                     ..Registers::fresh(base, rsp)
                 }
             }
             Start::Accept(frozen) => {
-                let place = |entry: &u32| base + usize::try_from(*entry).expect("u32 fits usize");
+                let place = |entry: &GuestAddr| base + entry.offset();
                 let mut entries: Vec<usize> = frozen.returns.iter().map(place).collect();
                 entries.push(gate.exit_stub());
                 let rsp = slot.stack.fill(&entries);
@@ -401,6 +401,13 @@ impl Instance {
             deadline(limits.wall, wall, self.usage.wall_ns),
             deadline(limits.cpu, cpu, self.usage.cpu_ns),
         );
+        let watched = match watched {
+            Ok(watched) => watched,
+            Err(error) => {
+                let what = format!("nobody watches over this instance: {error}");
+                return HandlerLeft::Ended(Outcome::HostBug { what });
+            }
+        };
         let mut buffer = BUFFER.take();
         buffer.resize(UNIT, 0);
         let mut running = Running {
@@ -488,7 +495,7 @@ impl Instance {
             .filter(|offset| *offset < 1 << 32);
         let overflow = usize::try_from(fault.address).is_ok_and(|at| slot.stack.is_overflow(at));
         let layout = self.snapshot.layout();
-        let below_stack = layout.maps_end..layout.stack_start;
+        let below_stack = layout.windows_end.get()..layout.stack.start().get();
         if overflow || address.is_some_and(|at| below_stack.contains(&at)) {
             return Outcome::Limit {
                 limit: LimitKind::Stack,

@@ -2,6 +2,7 @@
 //!
 //! The traps that make and use these records are in [`crate::trap`].
 
+use crate::address::GuestAddr;
 use serde::{Deserialize, Serialize};
 
 /// Live records of one stack at most; beyond it the guest has gone mad.
@@ -25,7 +26,7 @@ struct Track {
     /// Depth in bytes at which the fiber was suspended.
     suspended: Option<usize>,
     /// Where a fiber that has not run yet will have its data stack.
-    data_stack: Option<u32>,
+    data_stack: Option<GuestAddr>,
 }
 
 /// Where a `longjmp` can go.
@@ -35,8 +36,8 @@ pub(crate) struct Record {
     id: u32,
     /// Bytes on the stack once `setjmp` has returned.
     pub(crate) depth: usize,
-    /// Where its caller goes on, as an offset.
-    pub(crate) target: u32,
+    /// Where its caller goes on.
+    pub(crate) target: GuestAddr,
 }
 
 /// A stack that goes on.
@@ -45,7 +46,7 @@ pub(crate) struct Resumed {
     /// Depth in bytes at which it was suspended.
     pub(crate) depth: usize,
     /// The data stack of a fiber that has not run yet.
-    pub(crate) data_stack: Option<u32>,
+    pub(crate) data_stack: Option<GuestAddr>,
 }
 
 /// Records of an instance without fibers, as they lie in a file.
@@ -75,7 +76,7 @@ impl Jumps {
     }
 
     /// The number of a record of the current stack, made unless there is the same; nothing when there are too many.
-    pub(crate) fn record(&mut self, depth: usize, target: u32) -> Option<u32> {
+    pub(crate) fn record(&mut self, depth: usize, target: GuestAddr) -> Option<u32> {
         let records = self.live_records(depth);
         let mut same = records
             .iter()
@@ -154,7 +155,7 @@ impl Jumps {
     pub(crate) fn from_store(
         stored: StoredJumps,
         depth: usize,
-        follows_call: impl Fn(u32) -> bool,
+        follows_call: impl Fn(GuestAddr) -> bool,
     ) -> Option<Jumps> {
         let StoredJumps {
             next_record,

@@ -13,83 +13,96 @@
 //! Heap and stack are each one host mapping as large as the limit allows: what a guest does with
 //! `brk`, `mmap` and `munmap` is bookkeeping and never costs the process a mapping (review F9).
 
+use crate::address::{PageAligned, PageRange};
 use crate::limits::Limits;
-use crate::sys::linux::PAGE;
 use serde::{Deserialize, Serialize};
 
-/// Offset of the call table page.
-pub(crate) const TABLE: u32 = 0xF000;
+/// The call table.
+pub(crate) const TABLE: PageRange = PageRange::constant(0xF000, 0x1000);
 /// The zeroed pages that hold thread-local storage and the thread structure of libc.
-pub(crate) const THREAD_AREA: u32 = 0x1_0000;
-/// Length of the thread area.
-pub(crate) const THREAD_AREA_LEN: usize = 0x1_0000;
-/// One past the highest offset a guest mapping may use.
-pub(crate) const GUEST_END: u64 = 0xFFFF_0000;
-/// Space without access between heap, windows and stack.
+pub(crate) const THREAD_AREA: PageRange = PageRange::constant(0x1_0000, 0x1_0000);
+/// Everything that a guest mapping may use.
+pub(crate) const GUEST: PageRange = PageRange::constant(0x1_0000, 0xFFFE_0000);
+/// Space without access between heap, windows and stack, of which each part's place is a multiple.
 const GAP: u64 = 0x1_0000;
+/// The least heap that is worth running with.
+const HEAP_PAGES_MIN: u32 = 16;
 
 /// The parts of a slot that depend on the program and its limits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Layout {
-    /// First byte of the heap.
-    pub(crate) heap_start: u64,
-    /// Highest value of the program break; anonymous mappings start here.
-    pub(crate) break_max: u64,
-    /// One past the heap.
-    pub(crate) heap_end: u64,
+    /// Break and anonymous mappings.
+    pub(crate) heap: PageRange,
+    /// The upper part of the heap, above the highest break.
+    pub(crate) mappings: PageRange,
     /// First byte for windows on files.
-    pub(crate) maps_start: u64,
+    pub(crate) windows_start: PageAligned,
     /// One past the windows.
-    pub(crate) maps_end: u64,
-    /// Lowest byte of the data stack.
-    pub(crate) stack_start: u64,
-    /// One past the highest byte of the data stack.
-    pub(crate) stack_end: u64,
+    pub(crate) windows_end: PageAligned,
+    /// The data stack.
+    pub(crate) stack: PageRange,
+}
+
+/// The edges of a layout, by which a file names it.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Edges {
+    heap_start: u64,
+    break_max: u64,
+    heap_end: u64,
+    maps_start: u64,
+    maps_end: u64,
+    stack_start: u64,
+    stack_end: u64,
 }
 
 impl Layout {
     /// Fits heap and stack of the given limits around a program that ends at `program_end`, of which
     /// `writable` bytes are writable; `None` when it does not fit.
     pub(crate) fn new(program_end: u64, writable: u64, limits: &Limits) -> Option<Layout> {
-        let page = PAGE as u64;
-        let stack = limits.stack_bytes.next_multiple_of(page).max(page);
+        let whole = |bytes: u64| PageAligned::new(bytes.checked_next_multiple_of(GAP)?);
+        let gap = PageAligned::down(GAP);
+        let stack_len = PageAligned::up(limits.stack_bytes)?.max(PageAligned::PAGE);
         let fixed = writable
-            .checked_add(stack)?
-            .checked_add(THREAD_AREA_LEN as u64)?;
-        let heap = limits.memory_bytes.checked_sub(fixed)? / page * page;
-        if heap < 16 * page {
+            .checked_add(stack_len.get())?
+            .checked_add(THREAD_AREA.len().get())?;
+        let heap_len = PageAligned::down(limits.memory_bytes.checked_sub(fixed)?);
+        if heap_len < PageAligned::of_pages(HEAP_PAGES_MIN) {
             return None;
         }
-        let heap_start = program_end.next_multiple_of(GAP).checked_add(GAP)?;
-        let heap_end = heap_start.checked_add(heap)?;
-        let stack_start = GUEST_END.checked_sub(stack)?;
-        let maps_start = heap_end.next_multiple_of(GAP) + GAP;
-        let maps_end = stack_start.checked_sub(GAP)? / GAP * GAP;
-        if maps_start > maps_end {
-            return None;
-        }
-        let break_max = heap_start + heap / 8 / page * page;
-        Some(Layout {
-            heap_start,
-            break_max,
-            heap_end,
-            maps_start,
-            maps_end,
-            stack_start,
-            stack_end: GUEST_END,
-        })
+        let heap_start = whole(program_end)?.checked_add(gap)?;
+        let heap = PageRange::at(heap_start, heap_len)?;
+        let stack = PageRange::new(GUEST.end().checked_sub(stack_len)?, GUEST.end())?;
+        let windows_start = whole(heap.end().get())?.checked_add(gap)?;
+        let windows_end = stack.start().checked_sub(gap)?.get() / GAP * GAP;
+        let break_max = heap_start.checked_add(PageAligned::down(heap_len.get() / 8))?;
+        let layout = Layout {
+            heap,
+            mappings: heap.from(break_max)?,
+            windows_start,
+            windows_end: PageAligned::down(windows_end),
+            stack,
+        };
+        (layout.windows_start <= layout.windows_end).then_some(layout)
     }
-}
 
-/// An offset that is known to be below 4 GiB.
-pub(crate) fn offset(value: u64) -> u32 {
-    u32::try_from(value).expect("offsets of a layout lie below 4 GiB")
-}
+    /// Highest value of the program break.
+    pub(crate) fn break_max(&self) -> PageAligned {
+        self.mappings.start()
+    }
 
-/// A length in bytes that fits memory here and now.
-pub(crate) fn size(value: u64) -> usize {
-    usize::try_from(value).expect("u64 is usize on x86-64")
+    /// What a file says of it.
+    pub(crate) fn edges(&self) -> Edges {
+        Edges {
+            heap_start: self.heap.start().get(),
+            break_max: self.break_max().get(),
+            heap_end: self.heap.end().get(),
+            maps_start: self.windows_start.get(),
+            maps_end: self.windows_end.get(),
+            stack_start: self.stack.start().get(),
+            stack_end: self.stack.end().get(),
+        }
+    }
 }
 
 /// Windows on image files an instance may have at a time.

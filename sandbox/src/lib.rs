@@ -21,6 +21,7 @@
 //! (run one process per trust domain), compile guests, or speak any network protocol.
 
 mod abi;
+mod address;
 mod budget;
 mod channel;
 mod contents;
@@ -32,6 +33,7 @@ mod instance;
 mod jumps;
 mod layout;
 mod limits;
+mod lock;
 mod memory;
 mod outside;
 mod program;

@@ -1,21 +1,24 @@
 //! Which parts of the heap a guest has asked for: the break, anonymous mappings, and read-only windows
 //! on files. Bookkeeping only; the memory itself is mapped as one piece (review F9).
 
+use crate::address::{PageAligned, PageRange};
 use crate::contents::Window;
 use crate::layout::{Layout, WINDOW_OPENINGS_MAX, WINDOWS_MAX};
-use crate::sys::linux::PAGE;
+use crate::tree::Node;
+use std::ops::Range;
 
-const PAGE_U64: u64 = PAGE as u64;
+/// Pages that one word of a bit map stands for.
+const WORD: usize = 64;
 
 /// The memory of one instance, as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// The program break.
     pub(crate) brk: u64,
-    /// One bit a page of `[break_max, heap_end)`, set when the page is mapped.
+    /// One bit a page of the layout's mappings, set when the page is mapped.
     taken: Vec<u64>,
     /// No page below this index is free.
-    first_free: u64,
+    first_free: usize,
     pub(crate) windows: Vec<OpenWindow>,
     /// Windows opened so far.
     openings: u32,
@@ -24,19 +27,27 @@ pub(crate) struct Memory {
 /// A window on a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct OpenWindow {
-    pub(crate) start: u64,
-    /// Offsets taken, as the guest asked.
-    pub(crate) len: u64,
-    /// Bytes that exist in the file, in whole pages.
-    pub(crate) shown: u64,
-    pub(crate) node: crate::tree::Node,
+    /// The pages taken, as the guest asked.
+    pub(crate) range: PageRange,
+    /// Those of them that exist in the file.
+    pub(crate) shown: PageRange,
+    pub(crate) node: Node,
     pub(crate) window: Window,
+}
+
+/// Indices of the bits of a range; nothing when it does not lie in the layout's mappings.
+fn bits(layout: &Layout, range: PageRange) -> Option<Range<usize>> {
+    let mappings = layout.mappings;
+    let start = range.first().checked_sub(mappings.first())? as usize;
+    mappings
+        .covers(range)
+        .then(|| start..start + range.count() as usize)
 }
 
 impl Memory {
     pub(crate) fn new(layout: &Layout) -> Memory {
         Memory {
-            brk: layout.heap_start,
+            brk: layout.heap.start().get(),
             taken: Vec::new(),
             first_free: 0,
             windows: Vec::new(),
@@ -51,15 +62,15 @@ impl Memory {
 
     /// What a file says, when it lies inside the heap.
     pub(crate) fn from_store(layout: &Layout, brk: u64, taken: Vec<u64>) -> Option<Memory> {
-        let total = (layout.heap_end - layout.break_max) / PAGE_U64;
+        let total = layout.mappings.count() as usize;
         let free_beyond = match taken.last() {
             None => true,
             Some(last) => {
-                let beyond = (taken.len() as u64 * 64).saturating_sub(total);
-                beyond < 64 && u64::from(last.leading_zeros()) >= beyond
+                let beyond = (taken.len() * WORD).saturating_sub(total);
+                beyond < WORD && last.leading_zeros() as usize >= beyond
             }
         };
-        let is_sound = free_beyond && (layout.heap_start..=layout.break_max).contains(&brk);
+        let is_sound = free_beyond && Memory::is_break(layout, brk);
         is_sound.then(|| Memory {
             brk,
             taken,
@@ -67,103 +78,98 @@ impl Memory {
         })
     }
 
-    /// Takes `len` bytes (whole pages), at `at` if that is free there; answers the offset.
-    pub(crate) fn map(&mut self, layout: &Layout, len: u64, at: Option<u64>) -> Option<u64> {
-        let pages = len / PAGE_U64;
-        let total = (layout.heap_end - layout.break_max) / PAGE_U64;
-        if pages == 0 || pages > total {
-            return None;
-        }
+    /// Whether the break can be there.
+    pub(crate) fn is_break(layout: &Layout, brk: u64) -> bool {
+        (layout.heap.start().get()..=layout.break_max().get()).contains(&brk)
+    }
+
+    /// Takes `len`, at `at` if that is free there; answers where.
+    pub(crate) fn map(
+        &mut self,
+        layout: &Layout,
+        len: PageAligned,
+        at: Option<PageAligned>,
+    ) -> Option<PageRange> {
         let wanted = at
-            .filter(|at| at.is_multiple_of(PAGE_U64) && *at >= layout.break_max)
-            .map(|at| (at - layout.break_max) / PAGE_U64)
-            .filter(|start| start + pages <= total && self.is_free(*start, pages));
-        let start = wanted.or_else(|| self.find(pages, total))?;
-        self.set(start, pages, true);
-        Some(layout.break_max + start * PAGE_U64)
+            .and_then(|at| PageRange::at(at, len))
+            .filter(|range| self.is_free_at(layout, *range));
+        let range = match wanted {
+            Some(range) => range,
+            None => self.find(layout, len)?,
+        };
+        self.map_fixed(layout, range).then_some(range)
     }
 
-    /// Takes exactly `[at, at + len)`, whatever is there; false when it lies outside.
-    pub(crate) fn map_fixed(&mut self, layout: &Layout, at: u64, len: u64) -> bool {
-        let inside = at.is_multiple_of(PAGE_U64)
-            && at >= layout.break_max
-            && at
-                .checked_add(len)
-                .is_some_and(|end| end <= layout.heap_end);
-        if inside {
-            self.set((at - layout.break_max) / PAGE_U64, len / PAGE_U64, true);
-        }
-        inside
+    /// Takes exactly these pages, whatever is there; false when they lie outside.
+    pub(crate) fn map_fixed(&mut self, layout: &Layout, range: PageRange) -> bool {
+        self.set(layout, range, true)
     }
 
-    /// Gives back the pages of `[at, at + len)`, which lies in the heap above the break.
-    pub(crate) fn unmap(&mut self, layout: &Layout, at: u64, len: u64) {
-        self.set((at - layout.break_max) / PAGE_U64, len / PAGE_U64, false);
+    /// Gives pages back; those outside the layout's mappings are nobody's.
+    pub(crate) fn unmap(&mut self, layout: &Layout, range: PageRange) {
+        self.set(layout, range, false);
     }
 
-    /// True when all of `[at, at + len)` is mapped.
-    pub(crate) fn is_mapped(&self, layout: &Layout, at: u64, len: u64) -> bool {
-        let start = (at - layout.break_max) / PAGE_U64;
-        (start..start + len / PAGE_U64).all(|page| self.bit(page))
+    /// True when all of the range is mapped.
+    pub(crate) fn is_mapped(&self, layout: &Layout, range: PageRange) -> bool {
+        bits(layout, range).is_some_and(|mut bits| bits.all(|page| self.bit(page)))
     }
 
-    /// True when none of the pages from `at` on are mapped, and they exist.
-    pub(crate) fn is_free_at(&self, layout: &Layout, at: u64, len: u64) -> bool {
-        at.checked_add(len)
-            .is_some_and(|end| end <= layout.heap_end)
-            && self.is_free((at - layout.break_max) / PAGE_U64, len / PAGE_U64)
+    /// True when none of its pages is mapped, and they exist.
+    pub(crate) fn is_free_at(&self, layout: &Layout, range: PageRange) -> bool {
+        bits(layout, range).is_some_and(|mut bits| !bits.any(|page| self.bit(page)))
     }
 
-    /// Where a window of `len` bytes fits, with a page without access after it.
-    pub(crate) fn find_window(&self, layout: &Layout, len: u64) -> Option<u64> {
+    /// Where a window of such a length fits, with a page without access after it.
+    pub(crate) fn find_window(&self, layout: &Layout, len: PageAligned) -> Option<PageRange> {
         if self.windows.len() >= WINDOWS_MAX || self.openings >= WINDOW_OPENINGS_MAX {
             return None;
         }
-        let mut at = layout.maps_start;
+        let mut at = layout.windows_start;
         // The windows are kept in order.
         for window in &self.windows {
-            if window.start - at > len {
+            if window
+                .range
+                .start()
+                .checked_sub(at)
+                .is_some_and(|gap| gap > len)
+            {
                 break;
             }
-            at = window.start + window.len + PAGE_U64;
+            at = window.range.end().checked_add(PageAligned::PAGE)?;
         }
-        at.checked_add(len)?
-            .checked_add(PAGE_U64)
-            .filter(|end| *end <= layout.maps_end)?;
-        Some(at)
+        let range = PageRange::at(at, len)?;
+        let end = range.end().checked_add(PageAligned::PAGE)?;
+        (end <= layout.windows_end).then_some(range)
     }
 
     /// Remembers a window.
     pub(crate) fn add_window(&mut self, window: OpenWindow) {
         let index = self
             .windows
-            .partition_point(|other| other.start < window.start);
+            .partition_point(|other| other.range.first() < window.range.first());
         self.windows.insert(index, window);
         self.openings += 1;
     }
 
-    fn bit(&self, page: u64) -> bool {
-        let word = usize::try_from(page / 64).expect("bounded by the heap");
+    fn bit(&self, page: usize) -> bool {
         self.taken
-            .get(word)
-            .is_some_and(|word| word >> (page % 64) & 1 == 1)
-    }
-
-    fn is_free(&self, start: u64, pages: u64) -> bool {
-        (start..start + pages).all(|page| !self.bit(page))
+            .get(page / WORD)
+            .is_some_and(|word| word >> (page % WORD) & 1 == 1)
     }
 
     /// First fit.
-    fn find(&self, pages: u64, total: u64) -> Option<u64> {
+    fn find(&self, layout: &Layout, len: PageAligned) -> Option<PageRange> {
+        let pages = len.pages();
+        let total = layout.mappings.count() as usize;
         let mut start = self.first_free;
         let mut page = start;
-        while page < total {
-            let word = usize::try_from(page / 64).expect("bounded by the heap");
-            match self.taken.get(word) {
+        while page < total && page - start < pages {
+            match self.taken.get(page / WORD) {
                 // Beyond the last word everything is free.
-                None => return (start + pages <= total).then_some(start),
+                None => break,
                 Some(&u64::MAX) => {
-                    page = (page / 64 + 1) * 64;
+                    page = (page / WORD + 1) * WORD;
                     start = page;
                 }
                 Some(_) if self.bit(page) => {
@@ -172,32 +178,34 @@ impl Memory {
                 }
                 Some(_) => page += 1,
             }
-            if page - start >= pages {
-                return Some(start);
-            }
         }
-        None
+        let before = PageAligned::of_pages(u32::try_from(start).ok()?);
+        let range = PageRange::at(layout.break_max().checked_add(before)?, len)?;
+        layout.mappings.covers(range).then_some(range)
     }
 
-    fn set(&mut self, start: u64, pages: u64, taken: bool) {
-        let end = start + pages;
-        let words = usize::try_from(end.div_ceil(64)).expect("bounded by the heap");
-        if words > self.taken.len() {
-            if !taken && start / 64 >= self.taken.len() as u64 {
-                return;
-            }
+    fn set(&mut self, layout: &Layout, range: PageRange, taken: bool) -> bool {
+        let Some(bits) = bits(layout, range) else {
+            return false;
+        };
+        let words = bits.end.div_ceil(WORD);
+        if words > self.taken.len() && taken {
             self.taken.resize(words, 0);
         }
-        for page in start..end {
-            let word = &mut self.taken[usize::try_from(page / 64).expect("bounded by the heap")];
-            let bit = 1 << (page % 64);
+        for page in bits.clone() {
+            // Beyond the last word everything is free.
+            let Some(word) = self.taken.get_mut(page / WORD) else {
+                break;
+            };
+            let bit = 1 << (page % WORD);
             *word = if taken { *word | bit } else { *word & !bit };
         }
         if !taken {
-            self.first_free = self.first_free.min(start);
-        } else if start <= self.first_free && self.first_free < end {
-            self.first_free = end;
+            self.first_free = self.first_free.min(bits.start);
+        } else if bits.contains(&self.first_free) {
+            self.first_free = bits.end;
         }
+        true
     }
 }
 
@@ -214,7 +222,7 @@ mod tests {
     fn mappings_never_overlap_and_free_pages_are_found_again() {
         let layout = layout();
         let mut memory = Memory::new(&layout);
-        let mut live: Vec<(u64, u64)> = Vec::new();
+        let mut live: Vec<PageRange> = Vec::new();
         let mut seed = 7_u64;
         for _ in 0..20_000 {
             seed = seed
@@ -222,32 +230,32 @@ mod tests {
                 .wrapping_add(99);
             let draw = seed >> 33;
             if draw.is_multiple_of(3) && !live.is_empty() {
-                let (at, len) = live.swap_remove(usize::try_from(draw).unwrap() % live.len());
-                memory.unmap(&layout, at, len);
+                let range = live.swap_remove(usize::try_from(draw).unwrap() % live.len());
+                memory.unmap(&layout, range);
             } else if live.len() < 200 {
-                let len = (draw % 40 + 1) * PAGE_U64;
-                let at = memory.map(&layout, len, None).expect("room");
-                assert!(at >= layout.break_max && at + len <= layout.heap_end);
-                for (other, other_len) in &live {
-                    assert!(at + len <= *other || other + other_len <= at, "overlap");
-                }
-                live.push((at, len));
+                let len = PageAligned::of_pages(u32::try_from(draw % 40).unwrap() + 1);
+                let range = memory.map(&layout, len, None).expect("room");
+                assert!(layout.mappings.covers(range) && range.len() == len);
+                assert!(!live.iter().any(|other| other.overlaps(range)), "overlap");
+                live.push(range);
             }
         }
-        for (at, len) in live {
-            assert!(memory.is_mapped(&layout, at, len));
-            memory.unmap(&layout, at, len);
+        for range in live {
+            assert!(memory.is_mapped(&layout, range));
+            memory.unmap(&layout, range);
         }
-        assert_eq!(memory.map(&layout, PAGE_U64, None), Some(layout.break_max));
+        let first = memory.map(&layout, PageAligned::PAGE, None).expect("room");
+        assert_eq!(first.start(), layout.break_max());
     }
 
     #[test]
     fn full_heap_refuses() {
         let layout = layout();
         let mut memory = Memory::new(&layout);
-        let all = layout.heap_end - layout.break_max;
-        assert_eq!(memory.map(&layout, all + PAGE_U64, None), None);
-        assert_eq!(memory.map(&layout, all, None), Some(layout.break_max));
-        assert_eq!(memory.map(&layout, PAGE_U64, None), None);
+        let all = layout.mappings;
+        let more = PageAligned::of_pages(all.count() + 1);
+        assert_eq!(memory.map(&layout, more, None), None);
+        assert_eq!(memory.map(&layout, all.len(), None), Some(all));
+        assert_eq!(memory.map(&layout, PageAligned::PAGE, None), None);
     }
 }

@@ -4,9 +4,10 @@
 //! is what slots map. Verdicts are remembered in memory by the verifier's key, so that loading the
 //! same program again verifies nothing.
 
+use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
-use crate::layout;
+use crate::lock::lock;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use std::collections::HashSet;
@@ -22,10 +23,10 @@ pub struct Program(Arc<Inner>);
 
 struct Inner {
     text: Arc<SealedFile>,
-    /// Offset of the text.
-    text_start: u32,
+    /// Where the text belongs.
+    text_start: GuestAddr,
     spans: Vec<Span>,
-    entry: u32,
+    entry: GuestAddr,
     headers: Option<(u32, u16)>,
     end: u64,
     /// The verdict's key: text, place, entry, policy and verifier.
@@ -34,8 +35,7 @@ struct Inner {
 
 /// A run of pages of the program's memory, before its files are sealed.
 struct Piece {
-    start: u32,
-    len: usize,
+    range: PageRange,
     content: Content,
 }
 
@@ -44,9 +44,9 @@ enum Content {
     /// The sealed text.
     Text,
     /// Read-only bytes at this offset of the data file.
-    ReadOnly(u64),
+    ReadOnly(PageAligned),
     /// Private writable bytes at this offset of the data file.
-    Writable(u64),
+    Writable(PageAligned),
     /// Private writable zeroes.
     Zero,
 }
@@ -113,10 +113,9 @@ impl Program {
             start,
         };
         let span = |piece: Piece| Span {
-            start: piece.start,
-            len: piece.len,
+            range: piece.range,
             backing: match piece.content {
-                Content::Text => Backing::Text(part(&sealed, 0)),
+                Content::Text => Backing::Text(part(&sealed, PageAligned::ZERO)),
                 Content::ReadOnly(at) => Backing::ReadOnly(part(&data, at)),
                 Content::Writable(at) => Backing::Data(part(&data, at)),
                 Content::Zero => Backing::Zero,
@@ -129,10 +128,10 @@ impl Program {
             .map_or(0, |segment| segment.pages().end);
         let headers = parsed.headers();
         Ok(Program(Arc::new(Inner {
-            text_start: text.address,
+            text_start: GuestAddr::new(text.address),
             text: sealed,
             spans,
-            entry: parsed.entry(),
+            entry: GuestAddr::new(parsed.entry()),
             headers: headers.address.map(|address| (address, headers.count)),
             end,
             key,
@@ -144,7 +143,7 @@ impl Program {
         &self.0.spans
     }
 
-    pub(crate) fn entry(&self) -> u32 {
+    pub(crate) fn entry(&self) -> GuestAddr {
         self.0.entry
     }
 
@@ -162,7 +161,7 @@ impl Program {
     pub(crate) fn writable_bytes(&self) -> u64 {
         let spans = self.0.spans.iter();
         let writable = spans.filter(|span| span.backing.is_writable());
-        writable.map(|span| span.len as u64).sum()
+        writable.map(|span| span.range.len().get()).sum()
     }
 
     /// Names the text and everything its verdict rests on.
@@ -171,9 +170,9 @@ impl Program {
     }
 
     /// Whether a return stack of its instances can hold this offset.
-    pub(crate) fn follows_call(&self, offset: u32) -> bool {
+    pub(crate) fn follows_call(&self, at: GuestAddr) -> bool {
         let text = self.0.text.bytes();
-        verifier::follows_call(text, self.0.text_start, &Policy::DEFAULT, offset)
+        verifier::follows_call(text, self.0.text_start.get(), &Policy::DEFAULT, at.get())
     }
 
     /// Offsets of the text.
@@ -193,60 +192,45 @@ impl fmt::Debug for Program {
 
 impl Verdicts {
     fn contains(&self, key: &[u8; 32]) -> bool {
-        self.known
-            .lock()
-            .expect("no panic while held")
-            .contains(key)
+        lock(&self.known).contains(key)
     }
 
     fn insert(&self, key: [u8; 32]) {
-        self.known.lock().expect("no panic while held").insert(key);
+        lock(&self.known).insert(key);
     }
 
     /// How many programs have been verified.
     pub(crate) fn len(&self) -> usize {
-        self.known.lock().expect("no panic while held").len()
+        lock(&self.known).len()
     }
 }
 
 /// Splits a segment into pages with bytes of the file, which are appended to `data`, and zeroes.
 fn place(segment: &Segment<'_>, pieces: &mut Vec<Piece>, data: &mut Vec<u8>) {
     let pages = segment.pages();
-    let start = layout::offset(pages.start);
-    let len = layout::size(pages.end - pages.start);
+    let range = PageRange::checked(pages.start, pages.end)
+        .expect("the parser accepts no segment that is empty or leaves the slot");
+    let mut push = |range: Option<PageRange>, content| {
+        pieces.extend(range.map(|range| Piece { range, content }));
+    };
     if segment.access == Access::Execute {
-        pieces.push(Piece {
-            start,
-            len,
-            content: Content::Text,
-        });
+        push(Some(range), Content::Text);
         return;
     }
-    let lead = layout::size(u64::from(segment.address) - pages.start);
-    let filled = match segment.bytes.len() {
-        0 => 0,
-        bytes => (lead + bytes).next_multiple_of(PAGE).min(len),
-    };
-    if filled > 0 {
-        let at = data.len();
-        data.resize(at + filled, 0);
-        data[at + lead..at + lead + segment.bytes.len()].copy_from_slice(segment.bytes);
+    let lead = size(u64::from(segment.address) - pages.start);
+    let mut filled = range.start();
+    if !segment.bytes.is_empty() {
+        let at = PageAligned::down(data.len() as u64);
+        data.resize(data.len() + lead, 0);
+        data.extend_from_slice(segment.bytes);
+        data.resize(data.len().next_multiple_of(PAGE), 0);
+        let end = range.start().get() + data.len() as u64 - at.get();
+        filled = PageAligned::down(end);
         let content = match segment.access {
-            Access::Read => Content::ReadOnly(at as u64),
-            _ => Content::Writable(at as u64),
+            Access::Read => Content::ReadOnly(at),
+            _ => Content::Writable(at),
         };
-        pieces.push(Piece {
-            start,
-            len: filled,
-            content,
-        });
+        push(range.until(filled), content);
     }
-    if filled < len {
-        let rest = layout::offset(pages.start + filled as u64);
-        pieces.push(Piece {
-            start: rest,
-            len: len - filled,
-            content: Content::Zero,
-        });
-    }
+    push(range.from(filled), Content::Zero);
 }

@@ -4,9 +4,10 @@
 //! Content needs no comparison beyond the hot set: a page that is not private is either the sealed
 //! file's or has never been touched since it was given back.
 
+use crate::address::{Claimed, PageRange};
 use crate::contents::{Backing, Contents};
 use crate::error::Error;
-use crate::layout::{self, offset};
+use crate::layout::{GUEST, TABLE};
 use crate::slot::Slot;
 use crate::sys::entry::GatePage;
 use crate::sys::linux::PAGE;
@@ -34,7 +35,7 @@ pub(crate) fn check(slot: &Slot, contents: &Contents) -> Result<(), Error> {
     check_all(slot, contents, &private).map_err(|reason| Error::Unclean { reason })
 }
 
-fn check_all(slot: &Slot, contents: &Contents, private: &[Range<u64>]) -> Result<(), String> {
+fn check_all(slot: &Slot, contents: &Contents, private: &[PageRange]) -> Result<(), String> {
     static CHECKS: AtomicU64 = AtomicU64::new(0);
     check_private_pages(private, contents)?;
     check_hot_content(slot, contents)?;
@@ -50,7 +51,7 @@ fn check_all(slot: &Slot, contents: &Contents, private: &[Range<u64>]) -> Result
 }
 
 /// Row 3: the private pages are the hot set, nothing else, nothing less.
-fn check_private_pages(private: &[Range<u64>], contents: &Contents) -> Result<(), String> {
+fn check_private_pages(private: &[PageRange], contents: &Contents) -> Result<(), String> {
     if private != contents.hot() {
         return Err(format!(
             "private pages {private:x?}, hot set {:x?}",
@@ -64,13 +65,13 @@ fn check_private_pages(private: &[Range<u64>], contents: &Contents) -> Result<()
 fn check_hot_content(slot: &Slot, contents: &Contents) -> Result<(), String> {
     let mut page = [0; PAGE];
     for range in contents.hot() {
-        for at in range.clone().step_by(PAGE) {
+        for at in range.pages() {
             slot.region
-                .copy_in(offset(at), &mut page)
-                .map_err(|_| format!("hot page {at:x} cannot be read"))?;
-            let (wanted, _) = contents.bytes(at, at + PAGE as u64);
+                .copy_in(at.into(), &mut page)
+                .map_err(|_| format!("hot page {at:x?} cannot be read"))?;
+            let (wanted, _) = contents.bytes(at, PAGE as u64);
             if page.as_slice() != wanted.unwrap_or(&[0; PAGE]) {
-                return Err(format!("hot page {at:x} differs from the snapshot"));
+                return Err(format!("hot page {at:x?} differs from the snapshot"));
             }
         }
     }
@@ -81,13 +82,19 @@ fn check_hot_content(slot: &Slot, contents: &Contents) -> Result<(), String> {
 fn check_table(slot: &Slot) -> Result<(), String> {
     let gate = GatePage::get().map_err(|error| error.to_string())?;
     let mut page = [0; PAGE];
-    let read = slot.region.copy_in(layout::TABLE, &mut page);
+    let read = slot.region.copy_in(TABLE.address().into(), &mut page);
     if read.is_err() || page != *gate.table().bytes() {
         return Err("the call table differs from the template".to_owned());
     }
-    for at in [0, layout::TABLE - 1, u32::MAX, offset(layout::GUEST_END)] {
+    for at in [
+        0,
+        TABLE.start().get() - 1,
+        u32::MAX.into(),
+        GUEST.end().get(),
+    ] {
+        let at = Claimed::in_register(at);
         if slot.region.copy_in(at, &mut [0]).is_ok() {
-            return Err(format!("offset {at:x} can be read"));
+            return Err(format!("{at:x?} can be read"));
         }
     }
     Ok(())
@@ -121,35 +128,30 @@ pub(crate) fn check_mappings(slot: &Slot, contents: &Contents) -> Result<(), Str
         }
     }
     let mut wanted = Vec::new();
-    push(
-        &mut wanted,
-        u64::from(layout::TABLE)..u64::from(layout::TABLE) + PAGE as u64,
-        "r--s".into(),
-    );
+    push(&mut wanted, offsets(TABLE), "r--s".to_owned());
     for span in contents.spans() {
-        let start = u64::from(span.start);
         let rights = match span.backing {
             Backing::Text(_) => "r-xs",
             Backing::ReadOnly(_) | Backing::Window(_) => "r--s",
             Backing::Data(_) | Backing::Frozen(_) | Backing::Zero => "rw-p",
         };
-        push(
-            &mut wanted,
-            start..start + span.len as u64,
-            rights.to_owned(),
-        );
+        push(&mut wanted, offsets(span.range), rights.to_owned());
     }
     if found != wanted {
         return Err(format!("mappings {found:x?}, wanted {wanted:x?}"));
     }
     for span in contents.spans() {
         if matches!(span.backing, Backing::Text(_) | Backing::ReadOnly(_))
-            && slot.region.can_become_writable(span.start, span.len)
+            && slot.region.can_become_writable(span.range)
         {
-            return Err(format!("{:x} can be made writable", span.start));
+            return Err(format!("{:x?} can be made writable", span.range));
         }
     }
     Ok(())
+}
+
+fn offsets(range: PageRange) -> Range<u64> {
+    range.start().get()..range.end().get()
 }
 
 /// Adds a range; the kernel may show neighbours with equal rights as one.

@@ -129,11 +129,10 @@ impl Response {
             dropped: 0,
         };
         for _ in 0..count {
-            let (lengths, tail) = rest.split_first_chunk::<8>()?;
-            let word =
-                |at: usize| u32::from_le_bytes(lengths[at..at + 4].try_into().expect("four"));
-            let name_len = usize::try_from(word(0)).ok()?;
-            let value_len = usize::try_from(word(4)).ok()?;
+            let (name_len, tail) = rest.split_first_chunk::<4>()?;
+            let (value_len, tail) = tail.split_first_chunk::<4>()?;
+            let len = |bytes: &[u8; 4]| usize::try_from(u32::from_le_bytes(*bytes)).ok();
+            let (name_len, value_len) = (len(name_len)?, len(value_len)?);
             let name = tail.get(..name_len)?;
             let tail = tail[name_len..].strip_prefix(b"\0")?;
             let value = tail.get(..value_len)?;

@@ -5,18 +5,17 @@
 //! time a store takes tells an instance anything about the one before it (review F1, F2). A slot
 //! never serves a second snapshot: it is unmapped and a new one is reserved.
 
+use crate::address::{PageAligned, PageRange, size};
 use crate::budget::{Budget, Mappings};
 use crate::contents::{Backing, Contents, Span};
 use crate::error::Error;
-use crate::layout::{self, GUEST_END, THREAD_AREA, offset, size};
+use crate::layout::{GUEST, TABLE};
 use crate::memory::OpenWindow;
 use crate::sys::entry::GatePage;
 use crate::sys::guest::{Region, Source};
-use crate::sys::linux::PAGE;
 use crate::sys::pagemap::Pagemap;
 use crate::sys::stack::ReturnStack;
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -31,7 +30,7 @@ pub(crate) struct Slot {
     /// Number of hot pages when the slot was last reset; the hot set is recorded only once.
     hot_pages: u64,
     /// Reused for the ranges a scan finds.
-    found: Vec<Range<u64>>,
+    found: Vec<PageRange>,
 }
 
 impl Slot {
@@ -46,9 +45,8 @@ impl Slot {
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         region
             .place(
-                layout::TABLE,
-                PAGE,
-                Source::ReadOnly(gate.table().as_fd(), 0),
+                TABLE,
+                Source::ReadOnly(gate.table().as_fd(), PageAligned::ZERO),
             )
             .map_err(Error::system("mapping the call table"))?;
         for span in contents.spans() {
@@ -59,10 +57,10 @@ impl Slot {
             .map_err(Error::system("madvise of a slot"))?;
         for span in contents.spans() {
             if matches!(span.backing, Backing::Text(_)) {
-                region.use_huge_pages(span.start, span.len);
+                region.use_huge_pages(span.range);
             }
         }
-        let stack = ReturnStack::new(contents.return_stack_bytes())
+        let stack = ReturnStack::new(contents.return_stack())
             .map_err(Error::system("mapping a return stack"))?;
         let mut slot = Slot {
             region,
@@ -81,10 +79,7 @@ impl Slot {
     pub(crate) fn reset(&mut self, contents: &Contents) -> Result<u64, Error> {
         let mut found = std::mem::take(&mut self.found);
         self.scan(contents, &mut found)?;
-        let private = found
-            .iter()
-            .map(|range| (range.end - range.start) / PAGE as u64)
-            .sum();
+        let private = found.iter().map(|range| u64::from(range.count())).sum();
         self.discard_all_but(contents.hot(), &found)?;
         self.found = found;
         self.stack
@@ -111,7 +106,7 @@ impl Slot {
         for span in contents.spans() {
             if matches!(span.backing, Backing::Window(_)) {
                 place(&self.region, span)
-                    .and_then(|()| self.region.mark(span.start, span.len))
+                    .and_then(|()| self.region.mark(span.range))
                     .map_err(system())?;
             }
         }
@@ -128,48 +123,42 @@ impl Slot {
     pub(crate) fn scan(
         &self,
         contents: &Contents,
-        found: &mut Vec<Range<u64>>,
+        found: &mut Vec<PageRange>,
     ) -> Result<(), Error> {
         found.clear();
         for range in contents.writable() {
-            self.scan_range(range.clone(), found)?;
+            self.scan_range(*range, found)?;
         }
         Ok(())
     }
 
     /// The private pages of the whole slot, for those who believe nothing.
-    pub(crate) fn scan_all(&self, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
+    pub(crate) fn scan_all(&self, found: &mut Vec<PageRange>) -> Result<(), Error> {
         found.clear();
-        self.scan_range(u64::from(THREAD_AREA)..GUEST_END, found)
+        self.scan_range(GUEST, found)
     }
 
-    fn scan_range(&self, range: Range<u64>, found: &mut Vec<Range<u64>>) -> Result<(), Error> {
+    fn scan_range(&self, range: PageRange, found: &mut Vec<PageRange>) -> Result<(), Error> {
         self.pagemap
             .private_pages(&self.region, range, found)
             .map_err(Error::system("PAGEMAP_SCAN"))
     }
 
     /// Gives back every page of `found` outside `hot`; both are in order.
-    fn discard_all_but(&self, hot: &[Range<u64>], found: &[Range<u64>]) -> Result<(), Error> {
+    fn discard_all_but(&self, hot: &[PageRange], found: &[PageRange]) -> Result<(), Error> {
         let mut hot = hot.iter().peekable();
         for range in found {
-            let mut at = range.start;
-            while at < range.end {
-                while hot.peek().is_some_and(|keep| keep.end <= at) {
-                    hot.next();
-                }
-                let (keep_start, keep_end) = hot
-                    .peek()
-                    .map_or((range.end, range.end), |keep| (keep.start, keep.end));
-                if keep_start > at {
-                    let end = keep_start.min(range.end);
+            let mut rest = Some(*range);
+            while let Some(range) = rest {
+                while hot.next_if(|keep| keep.end() <= range.start()).is_some() {}
+                let keep = hot.peek().filter(|keep| keep.overlaps(range));
+                let before = keep.map_or(Some(range), |keep| range.until(keep.start()));
+                if let Some(before) = before {
                     self.region
-                        .discard(offset(at), size(end - at))
+                        .discard(before)
                         .map_err(Error::system("MADV_DONTNEED"))?;
-                    at = end;
-                } else {
-                    at = keep_end.min(range.end);
                 }
+                rest = keep.and_then(|keep| range.from(keep.end()));
             }
         }
         Ok(())
@@ -181,14 +170,16 @@ impl Slot {
             reason: "a hot page cannot be written".to_owned(),
         };
         for range in contents.hot() {
-            let mut at = range.start;
-            while at < range.end {
-                let (bytes, len) = contents.bytes(at, range.end);
+            let mut rest = Some(*range);
+            while let Some(range) = rest {
+                let (bytes, len) = contents.bytes(range.address(), range.len().get());
+                let place = range.address().into();
                 match bytes {
-                    Some(bytes) => self.region.copy_out(offset(at), bytes).map_err(fault)?,
-                    None => self.region.zero(offset(at), size(len)).map_err(fault)?,
+                    Some(bytes) => self.region.copy_out(place, bytes).map_err(fault)?,
+                    None => self.region.zero(place, size(len)).map_err(fault)?,
                 }
-                at += len;
+                // Spans are whole pages.
+                rest = range.from(PageAligned::down(range.start().get() + len));
             }
         }
         self.hot_pages = contents.hot_pages();
@@ -198,15 +189,14 @@ impl Slot {
 
 /// Takes a window away, without a trace among the slot's mappings.
 pub(crate) fn close_window(region: &Region, window: &OpenWindow) -> io::Result<()> {
-    let (start, len) = (offset(window.start), size(window.len));
-    region.place(start, len, Source::Nothing)?;
-    region.mark(start, len)
+    region.place(window.range, Source::Nothing)?;
+    region.mark(window.range)
 }
 
 /// Places one span.
 fn place(region: &Region, span: &Span) -> io::Result<()> {
     let source = match &span.backing {
-        Backing::Text(part) => Source::Text(part.file.as_fd(), part.file.start() + part.start),
+        Backing::Text(part) => Source::Text(part.file.as_fd(), part.file.start()),
         Backing::ReadOnly(part) => Source::ReadOnly(part.file.as_fd(), part.start),
         Backing::Data(part) | Backing::Frozen(part) => {
             Source::CopyOnWrite(part.file.as_fd(), part.start)
@@ -214,5 +204,5 @@ fn place(region: &Region, span: &Span) -> io::Result<()> {
         Backing::Window(window) => Source::ReadOnly(window.file.as_fd(), window.offset),
         Backing::Zero => Source::Zero,
     };
-    region.place(span.start, span.len, source)
+    region.place(span.range, source)
 }

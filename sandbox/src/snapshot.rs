@@ -5,11 +5,13 @@
 //! Both are cloned, run and reset by the same code. Nothing in a snapshot depends on the base of the
 //! slot it was taken in.
 
+use crate::address::{GuestAddr, PageAligned};
 use crate::contents::{Backing, Contents, Span};
 use crate::error::Error;
 use crate::hot::WrittenPages;
-use crate::layout::{Layout, THREAD_AREA, THREAD_AREA_LEN, offset, size};
+use crate::layout::{Layout, THREAD_AREA};
 use crate::limits::Limits;
+use crate::lock::lock;
 use crate::program::Program;
 use crate::runtime::Sandbox;
 use crate::slot::Slot;
@@ -33,8 +35,8 @@ pub(crate) enum Start {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Frozen {
     pub(crate) registers: Registers,
-    /// Return addresses as offsets, from the innermost outwards, without the exit stub.
-    pub(crate) returns: Vec<u32>,
+    /// Return addresses, from the innermost outwards, without the exit stub.
+    pub(crate) returns: Vec<GuestAddr>,
 }
 
 /// What instances start from; cheap to clone.
@@ -68,22 +70,22 @@ impl Snapshot {
         mounts: &Mounts,
     ) -> Result<Snapshot, Error> {
         let writable = program.writable_bytes();
-        let layout = Layout::new(program.end(), writable, limits).ok_or(Error::DoesNotFit {
+        let does_not_fit = || Error::DoesNotFit {
             writable,
             limit: limits.memory_bytes,
-        })?;
-        let zero = |start: u64, end: u64| Span {
-            start: offset(start),
-            len: size(end - start),
+        };
+        let layout = Layout::new(program.end(), writable, limits).ok_or_else(does_not_fit)?;
+        let return_stack = PageAligned::up(limits.return_stack_bytes)
+            .ok_or_else(does_not_fit)?
+            .max(PageAligned::PAGE);
+        let zero = |range| Span {
+            range,
             backing: Backing::Zero,
         };
-        let mut spans = vec![zero(
-            THREAD_AREA.into(),
-            u64::from(THREAD_AREA) + THREAD_AREA_LEN as u64,
-        )];
+        let mut spans = vec![zero(THREAD_AREA)];
         spans.extend_from_slice(program.spans());
-        spans.push(zero(layout.heap_start, layout.heap_end));
-        spans.push(zero(layout.stack_start, layout.stack_end));
+        spans.push(zero(layout.heap));
+        spans.push(zero(layout.stack));
         let trees = mounts.trees()?;
         // Where each instance brings trees along, the directory it starts in may lie in one.
         let path = mounts.start_path().filter(|_| !mounts.has_late());
@@ -97,7 +99,7 @@ impl Snapshot {
             trees,
             state,
             layout,
-            contents: Contents::new(spans, limits.return_stack_bytes),
+            contents: Contents::new(spans, return_stack),
             start: Start::Entry,
             free: Mutex::default(),
         })))
@@ -112,7 +114,7 @@ impl Snapshot {
             mounts: self.0.mounts.clone(),
             trees: self.0.trees.clone(),
             layout: self.0.layout,
-            contents: Contents::new(spans, self.0.limits.return_stack_bytes),
+            contents: Contents::new(spans, self.contents().return_stack()),
             start: Start::Accept(Box::new(frozen)),
             state,
             free: Mutex::default(),
@@ -169,7 +171,7 @@ impl Snapshot {
     /// A clean slot, kept or new.
     pub(crate) fn take_slot(&self) -> Result<Slot, Error> {
         let (contents, sandbox) = (self.contents(), self.sandbox());
-        let kept = self.lock_free().pop();
+        let kept = lock(&self.0.free).pop();
         match kept {
             Some(slot) if slot.is_current(contents) => Ok(slot),
             Some(mut slot) => {
@@ -183,14 +185,10 @@ impl Snapshot {
 
     /// Takes back a slot that has been reset.
     pub(crate) fn keep_slot(&self, slot: Slot) {
-        let mut free = self.lock_free();
+        let mut free = lock(&self.0.free);
         if free.len() < FREE_SLOTS_MAX {
             free.push(slot);
         }
-    }
-
-    fn lock_free(&self) -> std::sync::MutexGuard<'_, Vec<Slot>> {
-        self.0.free.lock().expect("no panic while held")
     }
 
     /// Bytes a guest of this snapshot may write at most, which admission counts.

@@ -5,17 +5,18 @@
 //! rbx, rdi -> argc | argv... 0 | envp... 0 | auxv... AT_NULL | random bytes | strings | stack_end
 //! ```
 
+use crate::address::{GuestAddr, size};
 use crate::error::Error;
 use crate::outside::Outside;
 use crate::snapshot::Snapshot;
 use crate::sys::linux;
 
 /// Most bytes of arguments and environment, as a part of the stack.
-const PART_OF_STACK: u64 = 4;
+const PART_OF_STACK: usize = 4;
 
 /// The start block and where it belongs.
 pub(crate) struct StartBlock {
-    pub(crate) start: u64,
+    pub(crate) start: GuestAddr,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -33,21 +34,22 @@ pub(crate) fn block(
         .map(|text| text.len() + 1)
         .sum();
     let words = 1 + arguments.len() + 1 + environment.len() + 1;
-    let max = usize::try_from((layout.stack_end - layout.stack_start) / PART_OF_STACK)
-        .expect("u64 is usize on x86-64");
+    let max = layout.stack.size() / PART_OF_STACK;
     let estimate = strings.saturating_add(words * 8 + 512);
+    let too_long = Error::ArgumentsTooLong {
+        bytes: estimate,
+        max,
+    };
     if estimate > max {
-        return Err(Error::ArgumentsTooLong {
-            bytes: estimate,
-            max,
-        });
+        return Err(too_long);
     }
     // Strings from the top down, the random bytes below them, then the words, 16-byte aligned.
-    let strings_start = layout.stack_end - strings as u64;
+    let strings_start = layout.stack.end().get() - strings as u64;
     let random_start = (strings_start - 16) / 16 * 16;
     let auxiliary = auxiliary_vector(snapshot, random_start);
     let words_len = 8 * (words + auxiliary.len()) as u64;
     let start = (random_start - words_len) / 16 * 16;
+    let start_address = GuestAddr::checked(start).ok_or(too_long)?;
 
     let mut block = Vec::with_capacity(estimate);
     let mut word = |value: u64| block.extend_from_slice(&value.to_le_bytes());
@@ -61,17 +63,17 @@ pub(crate) fn block(
         word(0);
     }
     auxiliary.into_iter().for_each(&mut word);
-    block.resize(usize::try_from(random_start - start).expect("small"), 0);
+    block.resize(size(random_start - start), 0);
     let mut random = [0; 16];
     outside.random(&mut random);
     block.extend_from_slice(&random);
-    block.resize(usize::try_from(strings_start - start).expect("small"), 0);
+    block.resize(size(strings_start - start), 0);
     for text in arguments.iter().chain(environment) {
         block.extend_from_slice(text);
         block.push(0);
     }
     Ok(StartBlock {
-        start,
+        start: start_address,
         bytes: block,
     })
 }

@@ -10,11 +10,12 @@
 //! ```
 //! Numbers are little-endian. Runs are in order and do not overlap; a writable page in no run is zero.
 
+use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
 use crate::error::Error;
 use crate::files::Files;
 use crate::jumps::{Jumps, StoredJumps};
-use crate::layout::{Layout, offset, size};
+use crate::layout::Edges;
 use crate::memory::Memory;
 use crate::outside::Clocks;
 use crate::snapshot::{Frozen, Snapshot, Start};
@@ -26,7 +27,6 @@ use crate::tree::process::Process;
 use crate::tree::view::View;
 use serde::{Deserialize, Serialize};
 use std::io::{self, Write};
-use std::ops::Range;
 use std::sync::Arc;
 
 const MAGIC: [u8; 8] = *b"\x89zwarm\r\n";
@@ -35,7 +35,6 @@ const VERSION: u32 = 2;
 const PREFIX: usize = 16;
 /// The largest head: one run for every other page of a slot would take less.
 const HEAD_MAX: usize = 16 << 20;
-const PAGE_U64: u64 = PAGE as u64;
 
 /// Everything but the pages.
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,9 +42,9 @@ const PAGE_U64: u64 = PAGE as u64;
 struct Head {
     /// Key of the program's verdict.
     program: [u8; 32],
-    layout: Layout,
+    layout: Edges,
     /// Start and length of each run of stored pages.
-    runs: Vec<(u32, u32)>,
+    runs: Vec<(u64, u64)>,
     /// Start and end of the stretches that every clean slot holds privately.
     hot: Vec<(u64, u64)>,
     brk: u64,
@@ -53,7 +52,7 @@ struct Head {
     registers: [u64; 12],
     /// Low and high half of each.
     vectors: [(u64, u64); 16],
-    returns: Vec<u32>,
+    returns: Vec<GuestAddr>,
     jumps: StoredJumps,
     working_directory: Vec<u8>,
     umask: u32,
@@ -110,15 +109,14 @@ impl Snapshot {
             return Err(cannot("it has files of its own"));
         }
         let mut runs = Vec::new();
-        let mut stored = 0;
+        let mut stored = PageAligned::ZERO;
         let mut pages = &[][..];
         for span in self.contents().spans() {
             if let Backing::Frozen(part) = &span.backing {
                 // Freezing packs them so.
                 assert_eq!(part.start, stored, "runs lie one after the other");
-                let len = u32::try_from(span.len).expect("a slot has less than 4 GiB");
-                runs.push((span.start, len));
-                stored += span.len as u64;
+                runs.push((span.range.start().get(), span.range.len().get()));
+                stored = PageAligned::down(stored.get() + span.range.len().get());
                 pages = part.file.bytes();
             }
         }
@@ -126,13 +124,13 @@ impl Snapshot {
         let (registers, vectors) = frozen.registers.of_guest();
         let head = Head {
             program: *self.program().key(),
-            layout: *self.layout(),
+            layout: self.layout().edges(),
             runs,
             hot: self
                 .contents()
                 .hot()
                 .iter()
-                .map(|range| (range.start, range.end))
+                .map(|range| (range.start().get(), range.end().get()))
                 .collect(),
             brk,
             taken,
@@ -145,7 +143,7 @@ impl Snapshot {
             has_read_random: state.has_read_random,
             clocks: state.clocks,
         };
-        Ok((head, &pages[..size(stored)]))
+        Ok((head, &pages[..stored.size()]))
     }
 
     /// Takes up a stored snapshot of the same program, mounts and limits of memory, of which this is the start.
@@ -157,16 +155,14 @@ impl Snapshot {
         if head.program != *self.program().key() {
             return Err(refused("it is of another program"));
         }
-        if head.layout != *self.layout() {
+        if head.layout != self.layout().edges() {
             return Err(refused("it was made with other limits of memory"));
         }
-        let runs = head.runs.iter().map(|&(start, len)| {
-            let start = u64::from(start);
-            (start, start + u64::from(len))
-        });
+        let runs = head.runs.into_iter();
+        let runs = runs.map(|(start, len)| (start, start.saturating_add(len)));
         let spans = self.contents().spans();
         let runs = ranges(runs, spans).ok_or(refused("a run lies outside writable memory"))?;
-        let stored: u64 = runs.iter().map(|run| run.end - run.start).sum();
+        let stored: u64 = runs.iter().map(|run| run.len().get()).sum();
         if stored != pages.len() as u64 {
             return Err(refused("its pages are cut short, or too many"));
         }
@@ -174,10 +170,10 @@ impl Snapshot {
             ranges(head.hot, spans).ok_or(refused("a hot page lies outside writable memory"))?;
         let memory = Memory::from_store(self.layout(), head.brk, head.taken)
             .ok_or(refused("the heap in use lies outside the heap"))?;
-        let stack = self.limits().return_stack_bytes.next_multiple_of(PAGE_U64);
+        let stack = self.contents().return_stack();
         let depth = depth(&head.returns);
         let follows_call = |address| self.program().follows_call(address);
-        if depth as u64 > stack.max(PAGE_U64) || !head.returns.iter().all(|&at| follows_call(at)) {
+        if depth > stack.size() || !head.returns.iter().all(|&at| follows_call(at)) {
             return Err(refused("a return address follows no call"));
         }
         let jumps = Jumps::from_store(head.jumps, depth, follows_call)
@@ -217,16 +213,16 @@ fn refused(reason: &'static str) -> Error {
 }
 
 /// Bytes of a return stack with these entries and the exit stub.
-fn depth(returns: &[u32]) -> usize {
+fn depth(returns: &[GuestAddr]) -> usize {
     (returns.len() + 1) * 8
 }
 
 fn halves(vector: u128) -> (u64, u64) {
-    let [low, high] = [vector, vector >> 64].map(|half| half & u128::from(u64::MAX));
-    (
-        u64::try_from(low).expect("masked"),
-        u64::try_from(high).expect("masked"),
-    )
+    let [low, high] = [vector, vector >> 64].map(|half| {
+        let [a, b, c, d, e, f, g, h, ..] = half.to_le_bytes();
+        u64::from_le_bytes([a, b, c, d, e, f, g, h])
+    });
+    (low, high)
 }
 
 fn whole((low, high): (u64, u64)) -> u128 {
@@ -235,17 +231,17 @@ fn whole((low, high): (u64, u64)) -> u128 {
 
 /// The head and the pages of a file.
 fn split(bytes: &[u8]) -> Result<(Head, &[u8]), Error> {
-    let (prefix, rest) = bytes
-        .split_first_chunk::<PREFIX>()
-        .ok_or(refused("it is too short"))?;
-    let number = |at: usize| u32::from_le_bytes(prefix[at..at + 4].try_into().expect("four bytes"));
-    if prefix[..8] != MAGIC {
+    let too_short = || refused("it is too short");
+    let (magic, rest) = bytes.split_first_chunk().ok_or_else(too_short)?;
+    let (version, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
+    let (len, rest) = rest.split_first_chunk().ok_or_else(too_short)?;
+    if *magic != MAGIC {
         return Err(refused("it is no snapshot"));
     }
-    if number(8) != VERSION {
+    if u32::from_le_bytes(*version) != VERSION {
         return Err(refused("it is of another version"));
     }
-    let len = usize::try_from(number(12)).expect("u32 fits usize");
+    let len = size(u32::from_le_bytes(*len).into());
     let pages = (PREFIX + len).next_multiple_of(PAGE) - PREFIX;
     if len > HEAD_MAX || pages > rest.len() {
         return Err(refused("its head is too long"));
@@ -260,73 +256,64 @@ fn is_writable(span: &Span) -> bool {
 }
 
 /// Page ranges in order, each inside the writable memory of a program's start; adjacent spans are one.
-fn ranges(pairs: impl IntoIterator<Item = (u64, u64)>, start: &[Span]) -> Option<Vec<Range<u64>>> {
-    let mut writable: Vec<Range<u64>> = Vec::new();
+fn ranges(pairs: impl IntoIterator<Item = (u64, u64)>, start: &[Span]) -> Option<Vec<PageRange>> {
+    let mut writable = Vec::new();
     for span in start.iter().filter(|span| is_writable(span)) {
-        let (start, len) = (u64::from(span.start), span.len as u64);
-        match writable.last_mut() {
-            Some(last) if last.end == start => last.end += len,
-            _ => writable.push(start..start + len),
-        }
+        span.range.append_to(&mut writable);
     }
-    let mut last = 0;
+    let mut last = PageAligned::ZERO;
     let mut ranges = Vec::new();
     for (start, end) in pairs {
-        let is_sound = last <= start
-            && start < end
-            && start.is_multiple_of(PAGE_U64)
-            && end.is_multiple_of(PAGE_U64)
-            && writable
-                .iter()
-                .any(|range| range.start <= start && end <= range.end);
-        if !is_sound {
+        let range = PageRange::checked(start, end)?;
+        let is_inside = writable.iter().any(|other| other.covers(range));
+        if range.start() < last || !is_inside {
             return None;
         }
-        last = end;
-        ranges.push(start..end);
+        last = range.end();
+        ranges.push(range);
     }
     Some(ranges)
 }
 
 /// The spans of a program's start with `runs`, which [`ranges`] has checked, in its writable memory: their bytes lie in
 /// `file`, one after the other. A run may lie in several adjacent spans.
-fn place(start: &[Span], runs: Vec<Range<u64>>, file: &Arc<SealedFile>) -> Vec<Span> {
+fn place(start: &[Span], runs: Vec<PageRange>, file: &Arc<SealedFile>) -> Vec<Span> {
     let mut spans = Vec::with_capacity(start.len() + 2 * runs.len());
-    let mut rest = runs.into_iter().peekable();
     let mut stored = 0;
+    let runs: Vec<(PageRange, u64)> = runs
+        .into_iter()
+        .map(|run| {
+            let from = stored;
+            stored += run.len().get();
+            (run, from)
+        })
+        .collect();
     for span in start {
         if !is_writable(span) {
             spans.push(span.clone());
             continue;
         }
-        let mut push = |range: Range<u64>, backing| {
-            if range.start < range.end {
-                spans.push(Span {
-                    start: offset(range.start),
-                    len: size(range.end - range.start),
-                    backing,
-                });
-            }
+        let mut push = |range: Option<PageRange>, backing| {
+            spans.extend(range.map(|range| Span { range, backing }));
         };
-        let mut at = u64::from(span.start);
-        let end = at + span.len as u64;
-        while let Some(run) = rest.peek_mut().filter(|run| run.start < end) {
-            let until = run.end.min(end);
-            push(at..run.start, Backing::Zero);
+        let mut rest = Some(span.range);
+        for (run, from) in &runs {
+            let Some(inside) = run.intersection(span.range) else {
+                continue;
+            };
+            let from = from + inside.start().get() - run.start().get();
             let part = Part {
                 file: Arc::clone(file),
-                start: stored,
+                start: PageAligned::down(from),
             };
-            push(run.start..until, Backing::Frozen(part));
-            stored += until - run.start;
-            at = until;
-            run.start = until;
-            if run.start < run.end {
-                break;
-            }
-            rest.next();
+            push(
+                rest.and_then(|rest| rest.until(inside.start())),
+                Backing::Zero,
+            );
+            push(Some(inside), Backing::Frozen(part));
+            rest = span.range.from(inside.end());
         }
-        push(at..end, Backing::Zero);
+        push(rest, Backing::Zero);
     }
     spans
 }

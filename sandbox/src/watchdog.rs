@@ -4,11 +4,13 @@
 //! until the generation has changed. It never touches the instance itself: that ends at the next
 //! point of the protocol in `sys::entry`.
 
+use crate::lock::{lock, wait};
 use crate::sys::entry::Control;
 use crate::sys::linux::{self, Clock};
 use crate::sys::signal::KICK;
+use std::io;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// How often a cancelled instance is kicked again, and how late a new deadline may be noticed.
@@ -129,20 +131,26 @@ impl Watchdog {
         tid: i32,
         wall_deadline: u64,
         cpu_deadline: u64,
-    ) -> Watched<'_> {
+    ) -> io::Result<Watched<'_>> {
         run.wall_deadline.store(wall_deadline, Ordering::Release);
         run.cpu_deadline.store(cpu_deadline, Ordering::Release);
         run.tid.store(tid, Ordering::Release);
         run.control.generation.store(generation, Ordering::Release);
-        let mut runs = lock(&self.shared);
+        let mut runs = lock(&self.shared.runs);
         runs.active.push(Arc::clone(run));
+        let watched = Watched {
+            shared: &self.shared,
+            run: Arc::clone(run),
+        };
         if !runs.started {
-            runs.started = true;
             let shared = Arc::clone(&self.shared);
-            std::thread::Builder::new()
+            let started = std::thread::Builder::new()
                 .name("zapp-watchdog".to_owned())
-                .spawn(move || watch_loop(&shared))
-                .expect("a process that can run guests can start one more thread");
+                .spawn(move || watch_loop(&shared));
+            runs.started = started.is_ok();
+            // Without the lock, which the end of the watch takes.
+            drop(runs);
+            started?;
         } else {
             // A sleeper looks only when it is woken, or at `next_look`.
             let asleep = runs.next_look == u64::MAX;
@@ -152,17 +160,13 @@ impl Watchdog {
                 self.shared.wake.notify_one();
             }
         }
-        drop(runs);
-        Watched {
-            shared: &self.shared,
-            run: Arc::clone(run),
-        }
+        Ok(watched)
     }
 }
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        lock(&self.shared).stopped = true;
+        lock(&self.shared.runs).stopped = true;
         self.shared.wake.notify_one();
     }
 }
@@ -179,21 +183,16 @@ impl Drop for Watched<'_> {
         // First the generation, so that a kick under way finds nobody.
         self.run.control.generation.store(0, Ordering::Release);
         self.run.tid.store(0, Ordering::Release);
-        let mut runs = lock(self.shared);
-        let position = runs
-            .active
-            .iter()
-            .rposition(|run| Arc::ptr_eq(run, &self.run));
-        runs.active.swap_remove(position.expect("added by watch"));
+        let mut runs = lock(&self.shared.runs);
+        let mut active = runs.active.iter();
+        if let Some(at) = active.rposition(|run| Arc::ptr_eq(run, &self.run)) {
+            runs.active.swap_remove(at);
+        }
     }
 }
 
-fn lock(shared: &Shared) -> MutexGuard<'_, Runs> {
-    shared.runs.lock().expect("no panic while held")
-}
-
 fn watch_loop(shared: &Shared) {
-    let mut runs = lock(shared);
+    let mut runs = lock(&shared.runs);
     let mut idle_looks = 0;
     while !runs.stopped {
         let now = linux::clock(Clock::Monotonic);
@@ -210,16 +209,12 @@ fn watch_loop(shared: &Shared) {
         };
         if idle_looks > 100 {
             runs.next_look = u64::MAX;
-            runs = shared.wake.wait(runs).expect("no panic while held");
+            runs = wait(&shared.wake, runs, None);
             idle_looks = 0;
         } else {
             runs.next_look = next;
             let pause = Duration::from_nanos(next.saturating_sub(now).max(TICK_NS / 20));
-            runs = shared
-                .wake
-                .wait_timeout(runs, pause)
-                .expect("no panic while held")
-                .0;
+            runs = wait(&shared.wake, runs, Some(pause));
         }
     }
 }

@@ -362,7 +362,9 @@ impl GatePage {
             let stub = &mut code[index * STUB..][..8];
             // 64 FF 24 25 disp32: jmp *%fs:disp32
             stub[..4].copy_from_slice(&[0x64, 0xFF, 0x24, 0x25]);
-            let at = tcb_offset() + i32::try_from(field).expect("small offset");
+            let at = tcb_offset() + (field as u64).cast_signed();
+            let at = i32::try_from(at)
+                .expect("thread-local storage lies within 2 GiB of the thread pointer");
             stub[4..].copy_from_slice(&at.to_le_bytes());
         }
         let file = SealedFile::new(c"zapp-gate", &code, 0xCC, true)?;
@@ -397,14 +399,14 @@ impl GatePage {
 /// Distance between two stubs of the gate page.
 const STUB: usize = 32;
 
-fn tcb_offset() -> i32 {
+fn tcb_offset() -> i64 {
     let offset: i64;
     // SAFETY: loads a link-time constant.
     unsafe {
         asm!("movq $zapp_tcb@tpoff, {}", out(reg) offset,
             options(att_syntax, pure, nomem, nostack, preserves_flags));
     }
-    i32::try_from(offset).expect("thread-local storage lies within 2 GiB of the thread pointer")
+    offset
 }
 
 /// The addresses of the entry, exit and gate code.

@@ -4,13 +4,14 @@
 //!  B-64K      B        B+0xF000   B+0x10000                      B+4G-64K    B+4G     B+4G+64K
 //!   | no access | no access | table | mappings of the snapshot ...  | no access | no access |
 //! ```
-//! Offsets are `u32`-sized and checked here; host code never holds a reference into a region. Guest
-//! bytes are reached only through the copy routines below, which return `Fault` instead of crashing
-//! when the memory is not there (the signal handler moves `%rip` to the routine's fix-up).
+//! Ranges of pages lie inside by their type; host code never holds a reference into a region. Guest
+//! bytes are reached only through the copy routines below, which take a claimed pointer and return `Fault` instead of
+//! crashing when the memory is not there (the signal handler moves `%rip` to the routine's fix-up).
 
 use super::inject;
-use super::linux::{self, HUGE_PAGE, Mapping, PAGE, Protection};
+use super::linux::{self, HUGE_PAGE, Mapping, Protection};
 use super::speculation::barrier;
+use crate::address::{Claimed, PageAligned, PageRange, size};
 use std::arch::global_asm;
 use std::io;
 use std::ops::Range;
@@ -42,11 +43,11 @@ pub(crate) enum Source<'a> {
     /// Zeroes, private to the region, readable and writable.
     Zero,
     /// A sealed file, private copy-on-write, readable and writable.
-    CopyOnWrite(BorrowedFd<'a>, u64),
+    CopyOnWrite(BorrowedFd<'a>, PageAligned),
     /// A file that cannot change, shared and read-only.
-    ReadOnly(BorrowedFd<'a>, u64),
+    ReadOnly(BorrowedFd<'a>, PageAligned),
     /// Sealed and verified text, shared, readable and executable.
-    Text(BorrowedFd<'a>, u64),
+    Text(BorrowedFd<'a>, PageAligned),
     /// Nothing: every access faults.
     Nothing,
 }
@@ -56,7 +57,7 @@ impl Region {
     pub(crate) fn reserve() -> io::Result<Region> {
         let span = RANDOM_BASES.len();
         for _ in 0..256 {
-            let draw = usize::try_from(linux::random_word() >> 16).expect("48 bits fit usize");
+            let draw = size(linux::random_word() >> 16);
             let base = (RANDOM_BASES.start + draw % span) * REGION;
             match Mapping::reserve_at(base - EDGE, REGION + 2 * EDGE) {
                 Ok(reservation) => return Ok(Region { reservation, base }),
@@ -72,15 +73,13 @@ impl Region {
         self.base
     }
 
-    /// Places `source` at `[start, start + len)`, replacing what was there.
-    pub(crate) fn place(&self, start: u32, len: usize, source: Source<'_>) -> io::Result<()> {
-        let address = self.checked(start, len);
-        assert!(address.is_multiple_of(PAGE) && len.is_multiple_of(PAGE) && len > 0);
+    /// Places `source` at these pages, replacing what was there.
+    pub(crate) fn place(&self, range: PageRange, source: Source<'_>) -> io::Result<()> {
         let private = libc::MAP_PRIVATE | libc::MAP_NORESERVE;
         let anonymous = private | libc::MAP_ANONYMOUS;
         let (protection, flags, fd, offset) = match source {
-            Source::Zero => (Protection::ReadWrite, anonymous, -1, 0),
-            Source::Nothing => (Protection::None, anonymous, -1, 0),
+            Source::Zero => (Protection::ReadWrite, anonymous, -1, PageAligned::ZERO),
+            Source::Nothing => (Protection::None, anonymous, -1, PageAligned::ZERO),
             Source::CopyOnWrite(fd, at) => (Protection::ReadWrite, private, fd.as_raw_fd(), at),
             Source::ReadOnly(fd, at) => (Protection::Read, libc::MAP_SHARED, fd.as_raw_fd(), at),
             Source::Text(fd, at) => (
@@ -90,15 +89,15 @@ impl Region {
                 at,
             ),
         };
-        let offset = libc::off_t::try_from(offset)
+        let offset = libc::off_t::try_from(offset.get())
             .map_err(|_| io::Error::from_raw_os_error(libc::EOVERFLOW))?;
         inject::chance()?;
         // SAFETY: the range lies inside this region's own reservation, into which no Rust
         // reference points, so replacing its mapping is invisible to safe code.
         let at = unsafe {
             libc::mmap(
-                std::ptr::with_exposed_provenance_mut(address),
-                len,
+                self.pointer(range),
+                range.size(),
                 protection.bits(),
                 flags | libc::MAP_FIXED,
                 fd,
@@ -114,18 +113,18 @@ impl Region {
 
     /// Marks the whole region: no huge pages, not inherited by fork, not in core dumps (review E6).
     pub(crate) fn advise_all(&self) -> io::Result<()> {
-        self.mark(0, REGION)
+        self.mark(PageRange::SLOT)
     }
 
     /// Marks a range in the same way: what is placed later is like the rest, and what is taken away
     /// becomes one mapping with its neighbours again.
-    pub(crate) fn mark(&self, start: u32, len: usize) -> io::Result<()> {
+    pub(crate) fn mark(&self, range: PageRange) -> io::Result<()> {
         for advice in [
             libc::MADV_NOHUGEPAGE,
             libc::MADV_DONTFORK,
             libc::MADV_DONTDUMP,
         ] {
-            match self.advise(start, len, advice) {
+            match self.advise(range, advice) {
                 // A kernel built without huge pages does not know the first one.
                 Err(error)
                     if advice == libc::MADV_NOHUGEPAGE
@@ -138,50 +137,46 @@ impl Region {
 
     /// Maps a range of a shared file with huge pages where the kernel can: a large program then needs few entries of
     /// the processor's address cache. Only for text, which is never private, so that no reset ever looks at it.
-    pub(crate) fn use_huge_pages(&self, start: u32, len: usize) {
-        let address = self.checked(start, len);
-        let first = address.next_multiple_of(HUGE_PAGE);
-        let end = (address + len) / HUGE_PAGE * HUGE_PAGE;
-        if first < end {
-            let inner = start + u32::try_from(first - address).expect("less than a huge page");
+    pub(crate) fn use_huge_pages(&self, range: PageRange) {
+        // A region's base is a multiple of every page size.
+        let huge = HUGE_PAGE as u64;
+        let first = range.start().get().next_multiple_of(huge);
+        let end = range.end().get() / huge * huge;
+        if let Some(inner) = PageRange::checked(first, end) {
             // A kernel that will not is as correct, and slower: old, built without huge pages, short of memory.
             let _ = self
-                .advise(start, len, libc::MADV_HUGEPAGE)
-                .and_then(|()| self.advise(inner, end - first, libc::MADV_COLLAPSE));
+                .advise(range, libc::MADV_HUGEPAGE)
+                .and_then(|()| self.advise(inner, libc::MADV_COLLAPSE));
         }
     }
 
     /// Drops the private pages of a range: it reads as the mapping's source again.
-    pub(crate) fn discard(&self, start: u32, len: usize) -> io::Result<()> {
-        self.advise(start, len, libc::MADV_DONTNEED)
+    pub(crate) fn discard(&self, range: PageRange) -> io::Result<()> {
+        self.advise(range, libc::MADV_DONTNEED)
     }
 
-    fn advise(&self, start: u32, len: usize, advice: libc::c_int) -> io::Result<()> {
-        let address = self.checked(start, len);
+    fn advise(&self, range: PageRange, advice: libc::c_int) -> io::Result<()> {
         inject::chance()?;
         // SAFETY: the range lies inside this region, which holds no Rust objects.
-        linux::check(unsafe {
-            libc::madvise(std::ptr::with_exposed_provenance_mut(address), len, advice)
-        })
+        linux::check(unsafe { libc::madvise(self.pointer(range), range.size(), advice) })
     }
 
     /// Tries to make a range writable and says whether the kernel allowed it; used to prove that
     /// text and read-only data cannot be changed (review §6 row 7).
-    pub(crate) fn can_become_writable(&self, start: u32, len: usize) -> bool {
-        let address = self.checked(start, len);
+    pub(crate) fn can_become_writable(&self, range: PageRange) -> bool {
+        let writable = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: the range lies inside this region, which holds no Rust objects.
-        let result = unsafe {
-            libc::mprotect(
-                std::ptr::with_exposed_provenance_mut(address),
-                len,
-                libc::PROT_READ | libc::PROT_WRITE,
-            )
-        };
+        let result = unsafe { libc::mprotect(self.pointer(range), range.size(), writable) };
         result == 0
     }
 
+    /// The first byte of a range, as the kernel wants it.
+    fn pointer(&self, range: PageRange) -> *mut libc::c_void {
+        std::ptr::with_exposed_provenance_mut(self.base + range.address().offset())
+    }
+
     /// Copies guest bytes at `start` into `target`.
-    pub(crate) fn copy_in(&self, start: u32, target: &mut [u8]) -> Result<(), Fault> {
+    pub(crate) fn copy_in(&self, start: Claimed, target: &mut [u8]) -> Result<(), Fault> {
         let address = self.range(start, target.len())?;
         // SAFETY: the source is guest memory reached by the fault-fixed routine; the target is a
         // live slice of the same length; the two cannot overlap, as no slice lies in a region.
@@ -196,7 +191,7 @@ impl Region {
     }
 
     /// Copies `source` to the guest at `start`.
-    pub(crate) fn copy_out(&self, start: u32, source: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn copy_out(&self, start: Claimed, source: &[u8]) -> Result<(), Fault> {
         let address = self.range(start, source.len())?;
         // SAFETY: as in `copy_in`, in the other direction; a read-only or missing page faults
         // inside the routine and is reported.
@@ -206,7 +201,7 @@ impl Region {
     }
 
     /// Copies between two guest ranges that do not overlap.
-    pub(crate) fn copy_within(&self, from: u32, to: u32, len: usize) -> Result<(), Fault> {
+    pub(crate) fn copy_within(&self, from: Claimed, to: Claimed, len: usize) -> Result<(), Fault> {
         let (source, target) = (self.range(from, len)?, self.range(to, len)?);
         // SAFETY: both ranges are guest memory, touched only by the fault-fixed routine.
         let fault = unsafe { zapp_copy(target, source, len) };
@@ -214,7 +209,7 @@ impl Region {
     }
 
     /// Writes zeroes to a guest range.
-    pub(crate) fn zero(&self, start: u32, len: usize) -> Result<(), Fault> {
+    pub(crate) fn zero(&self, start: Claimed, len: usize) -> Result<(), Fault> {
         let address = self.range(start, len)?;
         // SAFETY: guest memory, touched only by the fault-fixed routine.
         let fault = unsafe { zapp_zero(address, len) };
@@ -223,8 +218,12 @@ impl Region {
 
     /// Copies a NUL-terminated guest string into `target`, without touching the page after the NUL;
     /// answers its length without the NUL, or `None` when `target` is too short.
-    pub(crate) fn string_in(&self, start: u32, target: &mut [u8]) -> Result<Option<usize>, Fault> {
-        let room = REGION - usize::try_from(start).expect("u32 fits usize");
+    pub(crate) fn string_in(
+        &self,
+        start: Claimed,
+        target: &mut [u8],
+    ) -> Result<Option<usize>, Fault> {
+        let room = REGION - start.offset();
         let limit = target.len().min(room);
         let address = self.range(start, limit)?;
         // SAFETY: `limit` bytes of the target are writable; the source is read byte by byte with
@@ -238,19 +237,12 @@ impl Region {
         }
     }
 
-    /// Address of a range that must be right because the host computed it.
-    fn checked(&self, start: u32, len: usize) -> usize {
-        self.range(start, len)
-            .expect("the runtime asks only for ranges inside the region")
-    }
-
     /// Address of a range a guest named: it may not wrap past the region's end (review E7).
-    fn range(&self, start: u32, len: usize) -> Result<usize, Fault> {
-        let start = usize::try_from(start).expect("u32 fits usize");
-        match start.checked_add(len) {
+    fn range(&self, start: Claimed, len: usize) -> Result<usize, Fault> {
+        match start.offset().checked_add(len) {
             Some(end) if end <= REGION => {
                 barrier();
-                Ok(self.base + start)
+                Ok(self.base + start.offset())
             }
             _ => Err(Fault),
         }

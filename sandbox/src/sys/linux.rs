@@ -224,7 +224,7 @@ pub(crate) fn thread_cpu(tid: i32) -> Option<u64> {
 pub(crate) fn sleep(nanos: u64) {
     let time = libc::timespec {
         tv_sec: i64::try_from(nanos / 1_000_000_000).unwrap_or(i64::MAX),
-        tv_nsec: i64::try_from(nanos % 1_000_000_000).expect("below a second"),
+        tv_nsec: (nanos % 1_000_000_000).cast_signed(),
     };
     // SAFETY: `time` is live and the rest is not asked for.
     unsafe { libc::nanosleep(&raw const time, std::ptr::null_mut()) };

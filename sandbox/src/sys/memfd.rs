@@ -5,6 +5,7 @@
 
 use super::inject;
 use super::linux::{self, HUGE_PAGE, Mapping, PAGE};
+use crate::address::{GuestAddr, PageAligned, size};
 use std::ffi::CStr;
 use std::fs::File;
 use std::io;
@@ -38,8 +39,8 @@ impl SealedFile {
     /// Seals a program's text for the address `address`: file offset and address agree in all bits below
     /// [`HUGE_PAGE`], or the kernel could not map it with huge pages.
     pub(crate) fn text(bytes: &[u8], address: u32) -> io::Result<SealedFile> {
-        let address = usize::try_from(address).expect("u32 fits usize");
-        SealedFile::placed(c"zapp-text", bytes, 0xCC, true, address % HUGE_PAGE)
+        let start = GuestAddr::new(address).offset() % HUGE_PAGE;
+        SealedFile::placed(c"zapp-text", bytes, 0xCC, true, start)
     }
 
     fn placed(
@@ -54,10 +55,10 @@ impl SealedFile {
         inject::chance()?;
         let len = bytes.len().next_multiple_of(PAGE).max(PAGE);
         file.write_all_at(&vec![padding; start], 0)?;
-        file.write_all_at(bytes, u64_of(start))?;
+        file.write_all_at(bytes, start as u64)?;
         file.write_all_at(
             &vec![padding; len - bytes.len()],
-            u64_of(start + bytes.len()),
+            (start + bytes.len()) as u64,
         )?;
         inject::chance()?;
         // SAFETY: F_ADD_SEALS takes an integer; no memory is involved.
@@ -72,8 +73,8 @@ impl SealedFile {
     }
 
     /// Where in the file the bytes begin.
-    pub(crate) fn start(&self) -> u64 {
-        u64_of(self.start)
+    pub(crate) fn start(&self) -> PageAligned {
+        PageAligned::down(self.start as u64)
     }
 
     /// Length in bytes, a multiple of the page size.
@@ -122,16 +123,12 @@ fn create(name: &CStr, executable: bool) -> io::Result<OwnedFd> {
     linux::owned(fd)
 }
 
-fn u64_of(len: usize) -> u64 {
-    u64::try_from(len).expect("usize fits u64 on x86-64")
-}
-
 /// Maps one sealed page executable at a random address far from everything else.
 pub(crate) fn map_gate_page(file: &SealedFile) -> io::Result<Mapping> {
     for _ in 0..64 {
         // Pages of [0x0100_0000_0000, 0x5000_0000_0000): see `guest::RANDOM_BASES`.
         let page = 0x1000_0000 + linux::random_word() % 0x4_F000_0000;
-        let address = usize::try_from(page).expect("35-bit page number") * PAGE;
+        let address = size(page) * PAGE;
         match Mapping::shared_execute(file.as_fd(), address) {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             other => return other,

@@ -5,10 +5,9 @@
 
 use super::guest::Region;
 use super::inject;
-use super::linux::PAGE;
+use crate::address::{PageAligned, PageRange};
 use std::fs::File;
 use std::io;
-use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 
@@ -72,15 +71,14 @@ impl Pagemap {
         Ok(map)
     }
 
-    /// Appends the private pages of `range` as offset ranges, in order.
+    /// Appends the private pages of `range`, in order.
     pub(crate) fn private_pages(
         &self,
         region: &Region,
-        range: Range<u64>,
-        found: &mut Vec<Range<u64>>,
+        range: PageRange,
+        found: &mut Vec<PageRange>,
     ) -> io::Result<()> {
         let base = region.base() as u64;
-        assert!(range.start <= range.end && range.end <= 1 << 32);
         if self.has_scan {
             self.scan(base, range, found)
         } else {
@@ -88,10 +86,10 @@ impl Pagemap {
         }
     }
 
-    fn scan(&self, base: u64, range: Range<u64>, found: &mut Vec<Range<u64>>) -> io::Result<()> {
+    fn scan(&self, base: u64, range: PageRange, found: &mut Vec<PageRange>) -> io::Result<()> {
         let mut regions = [PageRegion::default(); 128];
-        let mut at = base + range.start;
-        let end = base + range.end;
+        let mut at = base + range.start().get();
+        let end = base + range.end().get();
         while at < end {
             let mut arguments = ScanArguments {
                 start: at,
@@ -102,7 +100,16 @@ impl Pagemap {
             };
             let count = self.scan_once(&mut arguments)?;
             for region in &regions[..count.min(regions.len())] {
-                push(found, region.start - base..region.end - base);
+                // What the kernel names lies in the range it was asked for.
+                let start = region.start.checked_sub(base);
+                let end = region.end.checked_sub(base);
+                let pages = start
+                    .zip(end)
+                    .and_then(|(start, end)| PageRange::checked(start, end));
+                let pages = pages.filter(|pages| range.covers(*pages));
+                pages
+                    .ok_or_else(|| io::Error::other("pages outside the range"))?
+                    .append_to(found);
             }
             // A full answer stops early; `walk_end` says where (review F1).
             assert!(
@@ -131,24 +138,26 @@ impl Pagemap {
     fn read_entries(
         &self,
         base: u64,
-        range: Range<u64>,
-        found: &mut Vec<Range<u64>>,
+        range: PageRange,
+        found: &mut Vec<PageRange>,
     ) -> io::Result<()> {
-        let page = PAGE as u64;
-        let mut buffer = vec![0; 64 << 10];
-        let mut at = range.start;
-        while at < range.end {
-            let pages = ((range.end - at) / page).min(buffer.len() as u64 / 8);
-            let bytes = &mut buffer[..usize::try_from(pages * 8).expect("at most 64 KiB")];
+        let mut buffer = vec![[0; 8]; 8 << 10];
+        let mut rest = Some(range);
+        while let Some(range) = rest {
+            let pages = range.len().pages().min(buffer.len());
+            let entries = &mut buffer[..pages];
             inject::chance()?;
-            self.file.read_exact_at(bytes, (base + at) / page * 8)?;
-            for entry in bytes.chunks_exact(8) {
-                let entry = u64::from_le_bytes(entry.try_into().expect("eight bytes"));
+            let page = (base + range.start().get()) / PageAligned::PAGE.get();
+            self.file
+                .read_exact_at(entries.as_flattened_mut(), page * 8)?;
+            for (at, entry) in range.pages().zip(entries) {
+                let entry = u64::from_le_bytes(*entry);
                 if entry >> 62 != 0 && entry & (1 << 61) == 0 {
-                    push(found, at..at + page);
+                    PageRange::holding(at).append_to(found);
                 }
-                at += page;
             }
+            let len = PageAligned::PAGE.get() * pages as u64;
+            rest = range.from(PageAligned::down(range.start().get() + len));
         }
         Ok(())
     }
@@ -162,13 +171,5 @@ fn scan_arguments() -> ScanArguments {
         category_anyof_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
         return_mask: PAGE_IS_PRESENT | PAGE_IS_SWAPPED,
         ..ScanArguments::default()
-    }
-}
-
-/// Appends a range, joining it with the last one when they touch.
-fn push(found: &mut Vec<Range<u64>>, range: Range<u64>) {
-    match found.last_mut() {
-        Some(last) if last.end == range.start => last.end = range.end,
-        _ => found.push(range),
     }
 }

@@ -11,6 +11,7 @@
 
 use super::entry::{self, FaultRecord, MODE_GUEST};
 use super::guest;
+use crate::address::size;
 use std::io;
 use std::ptr;
 use std::sync::OnceLock;
@@ -126,23 +127,18 @@ unsafe fn leave(machine: &mut libc::mcontext_t, tcb: *mut entry::Tcb, fault: boo
     // SAFETY: see the contract.
     unsafe {
         (*tcb).mode = 0;
-        let stack = usize::try_from((*tcb).host_rsp).expect("u64 is usize on x86-64");
+        let stack = size((*tcb).host_rsp);
         set_register(machine, libc::REG_RSP, stack);
     }
     set_register(machine, libc::REG_RIP, target);
 }
 
 fn register(machine: &libc::mcontext_t, index: libc::c_int) -> usize {
-    let index = usize::try_from(index).expect("register index");
-    machine.gregs[index]
-        .cast_unsigned()
-        .try_into()
-        .expect("u64 is usize on x86-64")
+    size(machine.gregs[index.unsigned_abs() as usize].cast_unsigned())
 }
 
 fn set_register(machine: &mut libc::mcontext_t, index: libc::c_int, value: usize) {
-    let index = usize::try_from(index).expect("register index");
-    machine.gregs[index] = (value as u64).cast_signed();
+    machine.gregs[index.unsigned_abs() as usize] = (value as u64).cast_signed();
 }
 
 /// # Safety

@@ -9,6 +9,7 @@
 
 use super::inject;
 use super::linux::{Mapping, PAGE, Protection};
+use crate::address::PageAligned;
 use std::io;
 
 /// One guarded return stack.
@@ -19,9 +20,9 @@ pub(crate) struct ReturnStack {
 }
 
 impl ReturnStack {
-    /// Maps a stack of `size` bytes (whole pages) with a page without access on both sides.
-    pub(crate) fn new(size: usize) -> io::Result<ReturnStack> {
-        assert!(size.is_multiple_of(PAGE) && size > 0);
+    /// Maps a stack of `len` bytes, a page at least, with a page without access on both sides.
+    pub(crate) fn new(len: PageAligned) -> io::Result<ReturnStack> {
+        let size = len.max(PageAligned::PAGE).size();
         let mapping = Mapping::reserve(size + 2 * PAGE)?;
         mapping.protect(PAGE, size, Protection::ReadWrite)?;
         // Nothing of the host's signal machinery may look like a guest address (review E5 c).

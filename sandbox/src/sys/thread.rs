@@ -3,6 +3,7 @@
 
 use super::linux::{Mapping, PAGE, Protection, check};
 use super::signal::{self, KICK};
+use crate::address::size;
 use std::cell::OnceCell;
 use std::io;
 
@@ -49,10 +50,7 @@ impl GuestThread {
         }
         // SAFETY: getauxval has no memory arguments.
         let minimum = unsafe { libc::getauxval(libc::AT_MINSIGSTKSZ) };
-        let size = usize::try_from(minimum)
-            .expect("stack size")
-            .next_multiple_of(PAGE)
-            + (64 << 10);
+        let size = size(minimum).next_multiple_of(PAGE) + (64 << 10);
         let alternate = Mapping::reserve(size + PAGE)?;
         alternate.protect(PAGE, size, Protection::ReadWrite)?;
         assert!(
@@ -95,11 +93,13 @@ fn stack_low() -> io::Result<usize> {
 /// Makes the calling thread fit to run a guest until the guard is dropped.
 pub(crate) fn prepare() -> io::Result<Prepared> {
     let tid = THREAD.with(|cell| {
-        if cell.get().is_none() {
-            let made = GuestThread::new()?;
-            cell.set(made).expect("set only here, on this thread");
-        }
-        let thread = cell.get().expect("just set");
+        let thread = match cell.get() {
+            Some(thread) => thread,
+            None => {
+                let made = GuestThread::new()?;
+                cell.get_or_init(|| made)
+            }
+        };
         let here = (&raw const *thread).addr();
         let marker = 0_u8;
         let depth = (&raw const marker).addr().saturating_sub(thread.stack_low);

@@ -2,8 +2,9 @@
 //! anything (review §6 row 11, F6, F19).
 
 use super::support::{AREA, Script, guest, sandbox, snapshot};
+use crate::address::Claimed;
 use crate::contents::{Backing, Span};
-use crate::layout::{TABLE, offset};
+use crate::layout::TABLE;
 use crate::slot::Slot;
 use crate::sys::entry::GatePage;
 use crate::sys::linux::PAGE;
@@ -45,10 +46,9 @@ fn addresses_in(slot: &Slot, snapshot: &Snapshot) -> Vec<(u64, u64)> {
     let mut found = Vec::new();
     let mut page = [0; PAGE];
     for span in snapshot.contents().spans() {
-        let start = u64::from(span.start);
-        for at in (start..start + span.len as u64).step_by(PAGE) {
+        for at in span.range.pages() {
             slot.region
-                .copy_in(offset(at), &mut page)
+                .copy_in(at.into(), &mut page)
                 .expect("a span can be read");
             if page.iter().all(|byte| *byte == 0) {
                 continue;
@@ -56,7 +56,7 @@ fn addresses_in(slot: &Slot, snapshot: &Snapshot) -> Vec<(u64, u64)> {
             for (index, bytes) in page.windows(8).enumerate() {
                 let value = u64::from_le_bytes(bytes.try_into().expect("eight bytes"));
                 if is_address(value) {
-                    found.push((at + index as u64, value));
+                    found.push((u64::from(at) + index as u64, value));
                 }
             }
         }
@@ -109,7 +109,7 @@ fn no_address_of_the_host_is_in_sight_of_a_guest() {
     assert_eq!(addresses_in(instance.slot(), &calls), [], "after all calls");
     // The search finds what is there.
     let host = (&raw const *instance.slot()).addr() as u64;
-    let place = offset(AREA + 3);
+    let place = Claimed::in_register(AREA + 3);
     instance
         .slot()
         .region
@@ -149,7 +149,7 @@ fn call_table_names_nothing_but_the_gate_page() {
     instance
         .slot()
         .region
-        .copy_in(TABLE, &mut page)
+        .copy_in(TABLE.address().into(), &mut page)
         .expect("the table");
     let gate = GatePage::get().expect("made").address() as u64;
     for entry in page.chunks_exact(8) {
@@ -186,8 +186,8 @@ fn reading_everything_makes_no_sealed_file_grow() {
         .contents()
         .spans()
         .iter()
-        .flat_map(|span| (span.start..).step_by(PAGE).take(span.len / PAGE))
-        .flat_map(|at| [1_u32.to_le_bytes(), at.to_le_bytes()].concat())
+        .flat_map(|span| span.range.pages())
+        .flat_map(|at| [1_u32.to_le_bytes(), at.get().to_le_bytes()].concat())
         .collect();
     let files = || -> Vec<u64> {
         let files = [&frozen, &pages].map(|snapshot| snapshot.contents().files().map(blocks));
@@ -210,11 +210,11 @@ fn reading_everything_makes_no_sealed_file_grow() {
         // The host's own way to read every byte of a clone.
         let clone = Instance::builder(&frozen).build().expect("room");
         for span in frozen.contents().spans() {
-            let mut bytes = vec![0; span.len];
+            let mut bytes = vec![0; span.range.size()];
             clone
                 .slot()
                 .region
-                .copy_in(span.start, &mut bytes)
+                .copy_in(span.range.address().into(), &mut bytes)
                 .expect("readable");
         }
     }

@@ -130,18 +130,18 @@ fn every_byte_is_the_snapshots_after_a_reset() {
         );
         let slot = snapshot.take_slot().expect("the slot it had");
         for span in snapshot.contents().spans() {
-            let start = u64::from(span.start);
-            let mut bytes = vec![0; span.len];
+            let start = span.range.address();
+            let mut bytes = vec![0; span.range.size()];
             slot.region
-                .copy_in(span.start, &mut bytes)
+                .copy_in(start.into(), &mut bytes)
                 .expect("readable");
-            let (wanted, len) = snapshot.contents().bytes(start, start + span.len as u64);
-            assert_eq!(len, span.len as u64);
+            let (wanted, len) = snapshot.contents().bytes(start, span.range.len().get());
+            assert_eq!(len, span.range.len().get());
             let same = match wanted {
                 Some(wanted) => bytes == wanted,
                 None => bytes.iter().all(|byte| *byte == 0),
             };
-            assert!(same, "the span at {start:x}");
+            assert!(same, "the span at {start:x?}");
         }
     }
 }

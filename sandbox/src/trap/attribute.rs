@@ -2,6 +2,7 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, errno, int, pointer};
+use crate::address::low;
 
 impl Running<'_> {
     #[inline(never)]
@@ -17,7 +18,7 @@ impl Running<'_> {
     fn chmod_path(&mut self, directory: i32, path: u64, mode: u64) -> Answer {
         let node = self.with_path(directory, path, true, |_, walked| walked.found())?;
         let room = self.room();
-        self.state.view.set_mode(node, pointer(mode), &room)?;
+        self.state.view.set_mode(node, low(mode), &room)?;
         Ok(0)
     }
 
@@ -25,15 +26,13 @@ impl Running<'_> {
     pub(super) fn fchmod(&mut self, arguments: Arguments) -> Answer {
         let node = self.state.files.get(int(arguments.a))?.node;
         let room = self.room();
-        self.state
-            .view
-            .set_mode(node, pointer(arguments.b), &room)?;
+        self.state.view.set_mode(node, low(arguments.b), &room)?;
         Ok(0)
     }
 
     #[inline(never)]
     pub(super) fn utimensat(&mut self, arguments: Arguments) -> Answer {
-        let node = if pointer(arguments.b) == 0 {
+        let node = if pointer(arguments.b).is_null() {
             self.state.files.get(int(arguments.a))?.node
         } else {
             let follow = int(arguments.d) & libc::AT_SYMLINK_NOFOLLOW == 0;
@@ -43,16 +42,16 @@ impl Running<'_> {
         };
         let mut modified = self.now_ns();
         let times = pointer(arguments.c);
-        if times != 0 {
+        if !times.is_null() {
             // The second timespec is the modification time.
-            let mut bytes = [0; 32];
-            self.region.copy_in(times, &mut bytes)?;
-            let word = |at: usize| i64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight"));
-            match word(24) {
+            let mut bytes = [[0; 8]; 4];
+            self.region.copy_in(times, bytes.as_flattened_mut())?;
+            let [_, _, seconds, nanos] = bytes.map(i64::from_le_bytes);
+            match nanos {
                 libc::UTIME_NOW => {}
                 libc::UTIME_OMIT => return Ok(0),
                 nanos @ 0..1_000_000_000 => {
-                    modified = word(16).saturating_mul(1_000_000_000).saturating_add(nanos);
+                    modified = seconds.saturating_mul(1_000_000_000).saturating_add(nanos);
                 }
                 _ => return errno(libc::EINVAL),
             }
@@ -100,7 +99,7 @@ impl Running<'_> {
 
 /// There is one user and one group, and all files are theirs.
 fn only_root(user: u64, group: u64) -> Answer {
-    let is_known = |id: u64| matches!(pointer(id), 0 | u32::MAX);
+    let is_known = |id: u64| matches!(low(id), 0 | u32::MAX);
     if is_known(user) && is_known(group) {
         Ok(0)
     } else {

@@ -2,6 +2,7 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::address::{Claimed, low, size};
 use crate::sys::linux::{self, Clock};
 
 const SECOND: u64 = 1_000_000_000;
@@ -37,7 +38,7 @@ impl Running<'_> {
     pub(super) fn clock_getres(&mut self, arguments: Arguments) -> Answer {
         self.clock(int(arguments.a))?;
         let granularity = self.outside.granularity_ns();
-        if pointer(arguments.b) != 0 {
+        if !pointer(arguments.b).is_null() {
             self.words_out(
                 pointer(arguments.b),
                 [granularity / SECOND, granularity % SECOND],
@@ -49,10 +50,10 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn gettimeofday(&mut self, arguments: Arguments) -> Answer {
         let now = self.clock(libc::CLOCK_REALTIME)?;
-        if pointer(arguments.a) != 0 {
+        if !pointer(arguments.a).is_null() {
             self.words_out(pointer(arguments.a), [now / SECOND, now % SECOND / 1_000])?;
         }
-        if pointer(arguments.b) != 0 {
+        if !pointer(arguments.b).is_null() {
             self.words_out(pointer(arguments.b), [0])?;
         }
         Ok(0)
@@ -61,7 +62,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn time(&mut self, arguments: Arguments) -> Answer {
         let seconds = self.clock(libc::CLOCK_REALTIME)? / SECOND;
-        if pointer(arguments.a) != 0 {
+        if !pointer(arguments.a).is_null() {
             self.words_out(pointer(arguments.a), [seconds])?;
         }
         Ok(seconds)
@@ -87,7 +88,7 @@ impl Running<'_> {
     }
 
     /// A claimed `struct timespec`, in nanoseconds.
-    pub(super) fn timespec_in(&self, start: u32) -> Result<u64, Stop> {
+    pub(super) fn timespec_in(&self, start: Claimed) -> Result<u64, Stop> {
         let mut bytes = [[0; 8]; 2];
         self.region.copy_in(start, bytes.as_flattened_mut())?;
         let [seconds, nanos] = bytes.map(i64::from_le_bytes);
@@ -113,7 +114,7 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn getrandom(&mut self, arguments: Arguments) -> Answer {
         const KNOWN: u32 = libc::GRND_NONBLOCK | libc::GRND_RANDOM | libc::GRND_INSECURE;
-        if pointer(arguments.c) & !KNOWN != 0 {
+        if low(arguments.c) & !KNOWN != 0 {
             return errno(libc::EINVAL);
         }
         let len = arguments.b.min(0x01FF_FFFF);
@@ -121,9 +122,8 @@ impl Running<'_> {
         self.state.has_read_random = true;
         while done < len {
             self.poll()?;
-            let start = u64::from(pointer(arguments.a)) + done;
-            let start = u32::try_from(start).map_err(|_| Errno(libc::EFAULT))?;
-            let unit = usize::try_from(len - done).unwrap_or(usize::MAX).min(4096);
+            let start = pointer(arguments.a).plus(done).ok_or(Errno(libc::EFAULT))?;
+            let unit = size(len - done).min(4096);
             let part = &mut self.buffer[..unit];
             self.outside.random(part);
             let copied = self.region.copy_out(start, part);

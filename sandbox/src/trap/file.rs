@@ -2,6 +2,7 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::address::Claimed;
 use crate::channel::Step;
 use crate::files::OpenFile;
 use crate::limits::LimitKind;
@@ -20,7 +21,7 @@ const PARTS_MAX: i32 = 1024;
 /// A claimed stretch of guest memory.
 #[derive(Debug, Clone, Copy)]
 struct Stretch {
-    start: u32,
+    start: Claimed,
     len: u64,
 }
 
@@ -155,15 +156,14 @@ impl Running<'_> {
         done: &mut u64,
     ) -> Result<(), Stop> {
         for part in parts {
-            let mut at = u64::from(part.start);
-            let end = at + part.len.min(TRANSFER_MAX - *done);
-            while at < end {
+            let (mut moved, len) = (0, part.len.min(TRANSFER_MAX - *done));
+            while moved < len {
                 self.poll()?;
-                let room = usize::try_from(end - at)
+                let room = usize::try_from(len - moved)
                     .unwrap_or(usize::MAX)
                     .min(buffer.len());
                 // A stretch that runs past the slot's end is found here, before anything is moved.
-                let start = u32::try_from(at).map_err(|_| Errno(libc::EFAULT))?;
+                let start = part.start.plus(moved).ok_or(Errno(libc::EFAULT))?;
                 let unit = &mut buffer[..room];
                 let count = if write {
                     self.region.copy_in(start, unit)?;
@@ -175,7 +175,7 @@ impl Running<'_> {
                 };
                 *position += count as u64;
                 *done += count as u64;
-                at += count as u64;
+                moved += count as u64;
                 // A short step ends the call, as it does on Linux for files at their end and for
                 // streams that have no more for now.
                 if count < room || (is_stream(node) && !write) {

@@ -5,18 +5,18 @@
 //! present depth, and always to the address after a verified call.
 
 use super::Running;
-use crate::abi::{Answer, Arguments, Errno, Stop, errno, pointer};
+use crate::abi::{Answer, Arguments, Errno, Stop, errno};
+use crate::address::{GuestAddr, PageAligned, low, size};
 use crate::jumps::Resumed;
 use crate::report::Outcome;
 use crate::sys::entry::{GatePage, Registers};
-use crate::sys::linux::PAGE;
 use crate::sys::stack::ReturnStack;
 
 /// Fibers of one instance at most.
 const FIBERS_MAX: usize = 1024;
 
-/// Return stack of a fiber: 8,192 nested calls.
-const FIBER_STACK: usize = 16 * PAGE;
+/// Pages of the return stack of a fiber: 8,192 nested calls.
+const FIBER_STACK_PAGES: u32 = 16;
 
 /// Bundle size of the policy: indirect targets are multiples of it.
 const BUNDLE: u32 = 32;
@@ -39,7 +39,7 @@ impl Running<'_> {
     }
 
     fn depth(&self, registers: &Registers) -> Result<usize, Stop> {
-        let rsp = usize::try_from(registers.rsp).expect("u64 is usize on x86-64");
+        let rsp = size(registers.rsp);
         self.current_stack()
             .top()
             .checked_sub(rsp)
@@ -49,14 +49,16 @@ impl Running<'_> {
     /// At the trap, `rsp` points to the return into `setjmp`, above it lies the return to its caller.
     pub(super) fn setjmp_record(&mut self, registers: &Registers) -> Answer {
         let depth = self.depth(registers)?;
-        let rsp = usize::try_from(registers.rsp).expect("u64 is usize on x86-64");
+        let rsp = size(registers.rsp);
         let target = self.current_stack().entry(rsp, 1);
         let base = self.region.base();
         let target = target.and_then(|target| target.checked_sub(base));
-        let Some(target) = target.and_then(|target| u32::try_from(target).ok()) else {
+        let Some(target) = target.and_then(|target| GuestAddr::checked(target as u64)) else {
             return Err(misuse("setjmp without a caller"));
         };
-        let depth = depth.checked_sub(16).expect("two entries lie on the stack");
+        let Some(depth) = depth.checked_sub(16) else {
+            return Err(misuse("setjmp without a caller"));
+        };
         match self.state.jumps.record(depth, target) {
             Some(id) => Ok(id.into()),
             None => Err(misuse("too many setjmp records")),
@@ -66,14 +68,14 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn longjmp_to(&mut self, arguments: Arguments, registers: &mut Registers) -> Answer {
         let depth = self.depth(registers)?;
-        let id = pointer(arguments.a);
+        let id = low(arguments.a);
         // The call into the host is the highest entry; below it lies the frame that makes it.
         let found = self.state.jumps.find(depth.saturating_sub(8), id);
         let Some(record) = found else {
             return Err(misuse("longjmp to a function that has returned"));
         };
         // The resuming `ret` pops the target from just below the record's depth.
-        let target = self.region.base() + usize::try_from(record.target).expect("u32 fits usize");
+        let target = self.region.base() + record.target.offset();
         let stack = self.current_stack();
         let rsp = stack.top() - record.depth - 8;
         stack.set_entry(rsp, target);
@@ -83,9 +85,9 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn fiber_new(&mut self, arguments: Arguments) -> Answer {
-        let entry = pointer(arguments.a);
+        let entry = GuestAddr::new(low(arguments.a));
         let text = self.snapshot.program().text_range();
-        if !entry.is_multiple_of(BUNDLE) || !text.contains(&entry.into()) {
+        if !entry.get().is_multiple_of(BUNDLE) || !text.contains(&entry.into()) {
             return errno(libc::EINVAL);
         }
         let free = self
@@ -96,13 +98,14 @@ impl Running<'_> {
         if free >= FIBERS_MAX {
             return errno(libc::ENOMEM);
         }
-        let stack = ReturnStack::new(FIBER_STACK).map_err(|_| Errno(libc::ENOMEM))?;
+        let stack = ReturnStack::new(PageAligned::of_pages(FIBER_STACK_PAGES))
+            .map_err(|_| Errno(libc::ENOMEM))?;
         let gate = GatePage::get().map_err(|_| Errno(libc::ENOMEM))?;
-        let start = self.region.base() + usize::try_from(entry).expect("u32 fits usize");
+        let start = self.region.base() + entry.offset();
         let rsp = stack.fill(&[start, gate.exit_stub()]);
         let begin = Resumed {
             depth: stack.top() - rsp,
-            data_stack: Some(pointer(arguments.b)),
+            data_stack: Some(GuestAddr::new(low(arguments.b))),
         };
         if free == self.fibers.len() {
             self.fibers.push(None);

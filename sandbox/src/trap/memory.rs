@@ -5,27 +5,33 @@
 
 use super::Running;
 use super::file::UNIT;
-use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int};
+use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::Window;
-use crate::layout::{offset, size};
-use crate::memory::OpenWindow;
+use crate::memory::{Memory, OpenWindow};
 use crate::slot::close_window;
 use crate::sys::guest::Source;
-use crate::sys::linux::PAGE;
 use crate::tree::{Kind, Node};
 use std::os::fd::AsFd;
 
-const PAGE_U64: u64 = PAGE as u64;
-
 /// From this size on, zeroing gives pages back instead of writing to them.
-const DISCARD_MIN: u64 = 16 * PAGE_U64;
+const DISCARD_PAGES_MIN: u32 = 16;
 
 /// Longest stretch zeroed or copied between two looks at `cancel`.
 const STEP: u64 = 1 << 20;
 
 /// Rounds a claimed length up to pages; `None` when there is no such memory in a slot.
-fn pages(len: u64) -> Option<u64> {
-    (len <= u64::from(u32::MAX)).then(|| len.next_multiple_of(PAGE_U64))
+fn length(len: u64) -> Option<PageAligned> {
+    let len = Some(len).filter(|len| *len <= u32::MAX.into());
+    len.and_then(PageAligned::up)
+}
+
+/// The claimed pages from `start` on, `len` rounded up, or the error for a start that is none; an empty range and one
+/// that leaves the slot are the error given.
+fn pages(start: u64, len: u64, error: i32) -> Result<PageRange, Errno> {
+    let start = PageAligned::new(start).ok_or(Errno(libc::EINVAL))?;
+    let range = length(len).and_then(|len| PageRange::at(start, len));
+    range.ok_or(Errno(error))
 }
 
 impl Running<'_> {
@@ -34,7 +40,7 @@ impl Running<'_> {
         let wanted = arguments.a;
         let memory = &mut self.state.memory;
         let old = memory.brk;
-        if !(self.layout.heap_start..=self.layout.break_max).contains(&wanted) {
+        if !Memory::is_break(self.layout, wanted) {
             return Ok(old);
         }
         memory.brk = wanted;
@@ -55,25 +61,23 @@ impl Running<'_> {
             f: file_offset,
         } = arguments;
         let (protection, flags) = (int(protection), int(flags));
-        let len = pages(len)
-            .filter(|len| *len > 0)
+        let len = length(len)
+            .filter(|len| *len > PageAligned::ZERO)
             .ok_or(Errno(libc::EINVAL))?;
         if protection & libc::PROT_EXEC != 0 {
             return errno(libc::EACCES);
         }
         let fixed = flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE);
-        if fixed != 0 && (at > u64::from(u32::MAX) || !at.is_multiple_of(PAGE_U64)) {
+        let place = PageAligned::new(at).filter(|at| at.get() <= u32::MAX.into());
+        if fixed != 0 && place.is_none() {
             return errno(libc::EINVAL);
         }
         if flags & libc::MAP_ANONYMOUS != 0 {
-            return self.map_anonymous(at, len, fixed);
+            return self.map_anonymous(place, len, fixed);
         }
-        if fixed != 0
-            || !file_offset.is_multiple_of(PAGE_U64)
-            || i64::try_from(file_offset).is_err()
-        {
-            return errno(libc::EINVAL);
-        }
+        let file_offset = PageAligned::new(file_offset)
+            .filter(|at| fixed == 0 && i64::try_from(at.get()).is_ok())
+            .ok_or(Errno(libc::EINVAL))?;
         let file = self.state.files.get(int(fd))?;
         let node = file.node;
         if !file.can_read() {
@@ -97,37 +101,47 @@ impl Running<'_> {
         self.map_copy(node, len, file_offset)
     }
 
-    fn map_anonymous(&mut self, at: u64, len: u64, fixed: i32) -> Answer {
+    fn map_anonymous(&mut self, at: Option<PageAligned>, len: PageAligned, fixed: i32) -> Answer {
         let memory = &mut self.state.memory;
         if fixed == 0 {
-            return Ok(memory
-                .map(self.layout, len, Some(at))
-                .ok_or(Errno(libc::ENOMEM))?);
+            let range = memory.map(self.layout, len, at);
+            return Ok(range.ok_or(Errno(libc::ENOMEM))?.start().get());
         }
-        if at < self.layout.break_max || at.saturating_add(len) > self.layout.heap_end {
-            return errno(libc::ENOMEM);
-        }
-        if fixed & libc::MAP_FIXED_NOREPLACE != 0 && !memory.is_free_at(self.layout, at, len) {
+        let range = at
+            .and_then(|at| PageRange::at(at, len))
+            .filter(|range| self.layout.mappings.covers(*range))
+            .ok_or(Errno(libc::ENOMEM))?;
+        if fixed & libc::MAP_FIXED_NOREPLACE != 0 && !memory.is_free_at(self.layout, range) {
             return errno(libc::EEXIST);
         }
-        memory.map_fixed(self.layout, at, len);
-        self.zero(at, len)?;
-        Ok(at)
+        memory.map_fixed(self.layout, range);
+        self.zero_pages(range)?;
+        Ok(range.start().get())
     }
 
     /// Maps a file's bytes where they are, when the tree stores them so.
-    fn open_window(&mut self, node: Node, len: u64, file_offset: u64) -> Result<Option<u64>, Stop> {
+    fn open_window(
+        &mut self,
+        node: Node,
+        len: PageAligned,
+        file_offset: PageAligned,
+    ) -> Result<Option<u64>, Stop> {
         let Node::Base(tree, number) = node else {
             return Ok(None);
         };
         let Some(extent) = self.trees.extent(tree, number) else {
             return Ok(None);
         };
-        let Some(rest) = extent.len.checked_sub(file_offset).filter(|rest| *rest > 0) else {
+        let rest = extent.len.checked_sub(file_offset.get());
+        let rest = rest.filter(|rest| *rest > 0).and_then(PageAligned::up);
+        let offset = PageAligned::new(extent.offset).and_then(|at| at.checked_add(file_offset));
+        let (Some(rest), Some(offset)) = (rest, offset) else {
             return Ok(None);
         };
-        let shown = len.min(rest.next_multiple_of(PAGE_U64));
-        let Some(start) = self.state.memory.find_window(self.layout, len) else {
+        let Some(range) = self.state.memory.find_window(self.layout, len) else {
+            return Ok(None);
+        };
+        let Some(shown) = PageRange::at(range.start(), len.min(rest)) else {
             return Ok(None);
         };
         // Two mappings: the window and what it splits off; a copy will do when there are no more.
@@ -137,51 +151,52 @@ impl Running<'_> {
         };
         let window = Window {
             file: extent.file,
-            offset: extent.offset + file_offset,
+            offset,
         };
         let source = Source::ReadOnly(window.file.as_fd(), window.offset);
         self.region
-            .place(offset(start), size(shown), source)
+            .place(shown, source)
             .map_err(|_| Errno(libc::ENOMEM))?;
         // From here on reset has to close it, whatever else fails.
         self.window_shares.push(share);
         self.state.memory.add_window(OpenWindow {
-            start,
-            len,
+            range,
             shown,
             node,
             window,
         });
-        Ok(Some(start))
+        Ok(Some(range.start().get()))
     }
 
     /// Maps a private copy of a file's bytes.
-    fn map_copy(&mut self, node: Node, len: u64, file_offset: u64) -> Answer {
-        let start = self
+    fn map_copy(&mut self, node: Node, len: PageAligned, file_offset: PageAligned) -> Answer {
+        let range = self
             .state
             .memory
             .map(self.layout, len, None)
             .ok_or(Errno(libc::ENOMEM))?;
+        let start = range.start().get();
         let mut done = 0;
-        while done < len {
+        while done < len.get() {
             self.poll()?;
-            let unit = self.buffer.len().min(UNIT).min(size(len - done));
+            let unit = self.buffer.len().min(UNIT).min(size(len.get() - done));
             let part = &mut self.buffer[..unit];
             let read = self
                 .state
                 .view
-                .read_at(self.trees, node, file_offset + done, part);
+                .read_at(self.trees, node, file_offset.get() + done, part);
             let count = match read {
                 Ok(count) => count,
                 Err(error) => {
-                    self.unmap_heap(start, len)?;
+                    self.unmap_heap(range)?;
                     return Err(error.into());
                 }
             };
             if count == 0 {
                 break;
             }
-            self.region.copy_out(offset(start + done), &part[..count])?;
+            let place = GuestAddr::checked(start + done).ok_or(Errno(libc::EFAULT))?;
+            self.region.copy_out(place.into(), &part[..count])?;
             done += count as u64;
         }
         Ok(start)
@@ -189,44 +204,33 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn munmap(&mut self, arguments: Arguments) -> Answer {
-        let start = arguments.a;
-        let len = pages(arguments.b)
-            .filter(|len| *len > 0)
-            .ok_or(Errno(libc::EINVAL))?;
-        let end = start.checked_add(len).ok_or(Errno(libc::EINVAL))?;
-        if !start.is_multiple_of(PAGE_U64) {
-            return errno(libc::EINVAL);
-        }
-        if start >= self.layout.break_max && end <= self.layout.heap_end {
-            self.unmap_heap(start, len)?;
+        let range = pages(arguments.a, arguments.b, libc::EINVAL)?;
+        if self.layout.mappings.covers(range) {
+            self.unmap_heap(range)?;
             return Ok(0);
         }
-        if start < self.layout.maps_start || end > self.layout.maps_end {
+        if range.start() < self.layout.windows_start || range.end() > self.layout.windows_end {
             return errno(libc::EINVAL);
         }
-        self.close_windows(start, end)
+        self.close_windows(range)
     }
 
-    fn unmap_heap(&mut self, start: u64, len: u64) -> Result<(), Stop> {
-        self.state.memory.unmap(self.layout, start, len);
-        self.zero(start, len)
+    fn unmap_heap(&mut self, range: PageRange) -> Result<(), Stop> {
+        self.state.memory.unmap(self.layout, range);
+        self.zero_pages(range)
     }
 
     /// Closes the windows that lie in a range; a part of one cannot be closed.
-    fn close_windows(&mut self, start: u64, end: u64) -> Answer {
+    fn close_windows(&mut self, range: PageRange) -> Answer {
         let windows = &mut self.state.memory.windows;
-        let cut = |window: &OpenWindow| {
-            let window_end = window.start + window.len;
-            let overlaps = window.start < end && start < window_end;
-            overlaps && (window.start < start || end < window_end)
-        };
+        let cut = |window: &OpenWindow| window.range.overlaps(range) && !range.covers(window.range);
         if windows.iter().any(cut) {
             return errno(libc::EINVAL);
         }
         // A window is forgotten only when it is gone: what is open at the end, reset must close.
         let mut at = 0;
         while let Some(window) = windows.get(at) {
-            if window.start < start || window.start >= end {
+            if !range.covers(window.range) {
                 at += 1;
                 continue;
             }
@@ -248,54 +252,55 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn mremap(&mut self, arguments: Arguments) -> Answer {
-        let start = arguments.a;
-        let (old, new) = (pages(arguments.b), pages(arguments.c));
-        let (Some(old), Some(new)) = (old, new) else {
-            return errno(libc::ENOMEM);
-        };
-        let end = start.checked_add(old).ok_or(Errno(libc::EINVAL))?;
         let flags = int(arguments.d);
-        if !start.is_multiple_of(PAGE_U64)
-            || old == 0
-            || new == 0
-            || flags & !libc::MREMAP_MAYMOVE != 0
-        {
+        if arguments.b == 0 || arguments.c == 0 || flags & !libc::MREMAP_MAYMOVE != 0 {
             return errno(libc::EINVAL);
         }
-        if start < self.layout.break_max
-            || end > self.layout.heap_end
-            || !self.state.memory.is_mapped(self.layout, start, old)
-        {
+        let old = pages(arguments.a, arguments.b, libc::EFAULT)?;
+        let new_len = length(arguments.c).ok_or(Errno(libc::ENOMEM))?;
+        if !self.state.memory.is_mapped(self.layout, old) {
             return errno(libc::EFAULT);
         }
-        if new <= old {
-            if new < old {
-                self.unmap_heap(start + new, old - new)?;
+        let start = old.start().get();
+        let new_end = old.start().checked_add(new_len);
+        let new_end = new_end.ok_or(Errno(libc::ENOMEM))?;
+        if new_len <= old.len() {
+            if let Some(rest) = old.from(new_end) {
+                self.unmap_heap(rest)?;
             }
             return Ok(start);
         }
-        if self.state.memory.is_free_at(self.layout, end, new - old) {
-            self.state.memory.map_fixed(self.layout, end, new - old);
+        let memory = &mut self.state.memory;
+        let more = PageRange::new(old.end(), new_end);
+        if let Some(more) = more.filter(|more| memory.is_free_at(self.layout, *more)) {
+            memory.map_fixed(self.layout, more);
             return Ok(start);
         }
         if flags & libc::MREMAP_MAYMOVE == 0 {
             return errno(libc::ENOMEM);
         }
-        let target = self
-            .state
-            .memory
-            .map(self.layout, new, None)
+        let target = memory
+            .map(self.layout, new_len, None)
             .ok_or(Errno(libc::ENOMEM))?;
+        self.copy_pages(old, target)?;
+        self.unmap_heap(old)?;
+        Ok(target.start().get())
+    }
+
+    /// Copies all of `from` to the start of `to`.
+    fn copy_pages(&mut self, from: PageRange, to: PageRange) -> Result<(), Stop> {
         let mut done = 0;
-        while done < old {
+        while done < from.len().get() {
             self.poll()?;
-            let step = STEP.min(old - done);
+            let step = STEP.min(from.len().get() - done);
+            let at = |range: PageRange| {
+                GuestAddr::checked(range.start().get() + done).ok_or(Errno(libc::EFAULT))
+            };
             self.region
-                .copy_within(offset(start + done), offset(target + done), size(step))?;
+                .copy_within(at(from)?.into(), at(to)?.into(), size(step))?;
             done += step;
         }
-        self.unmap_heap(start, old)?;
-        Ok(target)
+        Ok(())
     }
 
     /// Protection is kept as the runtime set it: a guest may narrow it in its own books only.
@@ -307,16 +312,16 @@ impl Running<'_> {
             c: protection,
             ..
         } = arguments;
-        let end = pages(len)
-            .and_then(|len| start.checked_add(len))
+        let end = PageAligned::up(len)
+            .and_then(|len| start.checked_add(len.get()))
             .ok_or(Errno(libc::ENOMEM))?;
-        if !start.is_multiple_of(PAGE_U64) {
+        if PageAligned::new(start).is_none() {
             return errno(libc::EINVAL);
         }
         if int(protection) & libc::PROT_EXEC != 0 {
             return errno(libc::EACCES);
         }
-        if end > self.layout.stack_end {
+        if end > self.layout.stack.end().get() {
             errno(libc::ENOMEM)
         } else {
             Ok(0)
@@ -325,47 +330,50 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn madvise(&mut self, arguments: Arguments) -> Answer {
-        let Arguments {
-            a: start,
-            b: len,
-            c: advice,
-            ..
-        } = arguments;
-        let len = pages(len).ok_or(Errno(libc::EINVAL))?;
-        let end = start.checked_add(len).ok_or(Errno(libc::EINVAL))?;
-        if !start.is_multiple_of(PAGE_U64) {
+        if PageAligned::new(arguments.a).is_none() {
             return errno(libc::EINVAL);
         }
-        if int(advice) == libc::MADV_DONTNEED {
+        if arguments.b == 0 {
+            return Ok(0);
+        }
+        let range = pages(arguments.a, arguments.b, libc::EINVAL)?;
+        if int(arguments.c) == libc::MADV_DONTNEED {
             // Only here does advice change what a program reads.
-            if start < self.layout.heap_start || end > self.layout.heap_end {
+            if !self.layout.heap.covers(range) {
                 return errno(libc::EINVAL);
             }
-            self.zero(start, len)?;
+            self.zero_pages(range)?;
         }
         Ok(0)
     }
 
-    /// Makes a range of the heap read as zeroes. Pages that are zero in the snapshot are given back
+    fn zero_pages(&mut self, range: PageRange) -> Result<(), Stop> {
+        self.zero(range.start().get(), range.len().get())
+    }
+
+    /// Makes a stretch of the heap read as zeroes. Pages that are zero in the snapshot are given back
     /// when there are many; others are written, because giving them back would bring the snapshot's
     /// bytes.
     fn zero(&mut self, start: u64, len: u64) -> Result<(), Stop> {
-        let end = start + len;
-        let mut at = start;
-        while at < end {
+        let mut done = 0;
+        while done < len {
             self.poll()?;
-            let (bytes, part) = self.snapshot.contents().bytes(at, end);
-            let aligned = at.is_multiple_of(PAGE_U64);
-            let whole = part / PAGE_U64 * PAGE_U64;
-            if bytes.is_none() && aligned && whole >= DISCARD_MIN {
-                self.region
-                    .discard(offset(at), size(whole))
-                    .map_err(|_| Errno(libc::ENOMEM))?;
-                at += whole;
-            } else {
-                let step = part.min(STEP);
-                self.region.zero(pointer(at), size(step))?;
-                at += step;
+            let at = GuestAddr::checked(start + done).ok_or(Errno(libc::EFAULT))?;
+            let (bytes, part) = self.snapshot.contents().bytes(at, len - done);
+            let start = PageAligned::new(at.into()).filter(|_| bytes.is_none());
+            let whole = start.and_then(|start| PageRange::at(start, PageAligned::down(part)));
+            match whole.filter(|whole| whole.count() >= DISCARD_PAGES_MIN) {
+                Some(whole) => {
+                    self.region
+                        .discard(whole)
+                        .map_err(|_| Errno(libc::ENOMEM))?;
+                    done += whole.len().get();
+                }
+                None => {
+                    let step = part.min(STEP);
+                    self.region.zero(at.into(), size(step))?;
+                    done += step;
+                }
             }
         }
         Ok(())

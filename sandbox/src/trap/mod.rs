@@ -15,9 +15,10 @@ mod request;
 mod stat;
 
 use crate::abi::{Answer, Arguments, Errno, Stop, errno};
+use crate::address::{Claimed, size};
 use crate::budget::Mappings;
 use crate::channel::Channels;
-use crate::layout::{self, Layout};
+use crate::layout::Layout;
 use crate::limits::{LimitKind, Limits};
 use crate::outside::Outside;
 use crate::report::{Outcome, Usage};
@@ -116,14 +117,14 @@ impl Running<'_> {
         // Linux's numbers, then our own; a mispredicted check finds number 0 or `accept`.
         let own = number.wrapping_sub(process::OWN_START);
         let call = if number < LINUX_END {
-            clamp(layout::size(number), layout::size(LINUX_END))
+            clamp(size(number), size(LINUX_END))
         } else if own < process::OWN_LEN {
-            let own = clamp(layout::size(own), layout::size(process::OWN_LEN));
-            layout::size(process::OWN_START) + own
+            let own = clamp(size(own), size(process::OWN_LEN));
+            size(process::OWN_START) + own
         } else {
             return self.unknown(number);
         };
-        let call = i64::try_from(call).expect("a small number");
+        let call = (call as u64).cast_signed();
         match call {
             libc::SYS_read => self.read(arguments),
             libc::SYS_write => self.write(arguments),
@@ -251,7 +252,7 @@ impl Running<'_> {
     /// Copies several words to the guest.
     pub(crate) fn words_out<const N: usize>(
         &self,
-        start: u32,
+        start: Claimed,
         words: [u64; N],
     ) -> Result<(), Fault> {
         let mut bytes = [[0; 8]; N];

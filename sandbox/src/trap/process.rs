@@ -2,6 +2,7 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::address::low;
 use crate::report::Outcome;
 use crate::sys::entry::Registers;
 
@@ -38,7 +39,7 @@ impl Running<'_> {
             FIBER_SWITCH => self.fiber_switch(arguments, registers),
             FIBER_FREE => self.fiber_free(arguments),
             libc::SYS_exit | libc::SYS_exit_group => {
-                let status = u8::try_from(arguments.a & 0xFF).expect("masked to eight bits");
+                let [status, ..] = arguments.a.to_le_bytes();
                 Err(Stop::End(Outcome::Exited { status }))
             }
             libc::SYS_getpid
@@ -84,7 +85,7 @@ impl Running<'_> {
 
     /// Calls that only want to know the old value: there never was one.
     fn clear_old(&mut self, target: u64, len: usize) -> Answer {
-        if pointer(target) != 0 {
+        if !pointer(target).is_null() {
             self.region.copy_out(pointer(target), &[0; 32][..len])?;
         }
         Ok(0)
@@ -109,11 +110,11 @@ impl Running<'_> {
         self.region.copy_in(pointer(arguments.a), &mut word)?;
         match int(arguments.b) & COMMAND {
             libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => Ok(0),
-            WAIT | WAIT_BITSET if u32::from_le_bytes(word) != pointer(arguments.c) => {
+            WAIT | WAIT_BITSET if u32::from_le_bytes(word) != low(arguments.c) => {
                 errno(libc::EAGAIN)
             }
             // Nobody else can ever wake it.
-            WAIT if pointer(arguments.d) != 0 => {
+            WAIT if !pointer(arguments.d).is_null() => {
                 let pause = self.timespec_in(pointer(arguments.d))?;
                 self.sleep(pause)?;
                 errno(libc::ETIMEDOUT)
@@ -150,7 +151,7 @@ impl Running<'_> {
     }
 
     fn prlimit(&mut self, arguments: Arguments) -> Answer {
-        if pointer(arguments.d) != 0 {
+        if !pointer(arguments.d).is_null() {
             return self.rlimit_out(arguments.b, arguments.d);
         }
         Ok(0)
@@ -168,7 +169,7 @@ impl Running<'_> {
     fn times(&mut self, arguments: Arguments) -> Answer {
         const TICK_NS: u64 = 10_000_000;
         let user = self.cpu_ns() / TICK_NS;
-        if pointer(arguments.a) != 0 {
+        if !pointer(arguments.a).is_null() {
             self.words_out(pointer(arguments.a), [user, 0, 0, 0])?;
         }
         Ok(self.outside.monotonic_ns(&mut self.state.clocks) / TICK_NS)
@@ -197,7 +198,7 @@ impl Running<'_> {
 /// The thread pointer is where it always is; nothing else can be set.
 fn arch_prctl(arguments: Arguments) -> Answer {
     const ARCH_SET_FS: i32 = 0x1002;
-    if int(arguments.a) == ARCH_SET_FS && pointer(arguments.b) == verifier::elf::THREAD_POINTER {
+    if int(arguments.a) == ARCH_SET_FS && low(arguments.b) == verifier::elf::THREAD_POINTER {
         Ok(0)
     } else {
         errno(libc::EINVAL)

@@ -1,7 +1,7 @@
 //! An image as a tree. Files stored raw can be mapped where they are.
 
 use super::{Entry, Extent, Kind, Metadata, Tree};
-use crate::layout;
+use crate::address;
 use crate::sys::speculation::clamp;
 use imagefs::{Image, Ino};
 use std::borrow::Cow;
@@ -137,7 +137,7 @@ impl Tree for ImageTree {
         if offset >= size {
             return Ok(0);
         }
-        let offset = clamp(layout::size(offset), layout::size(size)) as u64;
+        let offset = clamp(address::size(offset), address::size(size)) as u64;
         // What is wrong with the image is the operator's to know; a guest sees a broken disk.
         self.image
             .read_at(ino, offset, buffer)

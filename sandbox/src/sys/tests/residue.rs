@@ -1,11 +1,12 @@
 //! Registers across the border: what a guest finds after a trap and at its start is its own or zero,
 //! and what it leaves never reaches the host (review E4, F14, F15, F28).
 
+use crate::address::{PageAligned, PageRange};
+use crate::layout::TABLE;
 use crate::sys::entry::{
     self, Control, Flow, GatePage, Left, MXCSR_DEFAULT, Registers, TrapHandler,
 };
 use crate::sys::guest::{Region, Source};
-use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use crate::sys::stack::ReturnStack;
 use crate::sys::{signal, thread};
@@ -81,12 +82,14 @@ fn bare_unverified(text: SealedFile) -> Bare {
     signal::install().expect("handlers");
     let gate = GatePage::get().expect("a gate page");
     let region = Region::reserve().expect("a region");
-    let table = Source::ReadOnly(gate.table().as_fd(), 0);
-    region.place(0xF000, PAGE, table).expect("the call table");
+    let table = Source::ReadOnly(gate.table().as_fd(), PageAligned::ZERO);
+    region.place(TABLE, table).expect("the call table");
+    let start = u64::from(TEXT);
+    let place = PageRange::checked(start, start + text.len() as u64).expect("pages");
     region
-        .place(TEXT, text.len(), Source::Text(text.as_fd(), 0))
+        .place(place, Source::Text(text.as_fd(), PageAligned::ZERO))
         .expect("the text");
-    let stack = ReturnStack::new(PAGE).expect("a return stack");
+    let stack = ReturnStack::new(PageAligned::PAGE).expect("a return stack");
     Bare {
         region,
         stack,
