@@ -10,15 +10,15 @@ use anyhow::{Context, bail};
 use imagefs::{Image, Kind};
 use worker::{Bootstrap, BootstrapKind, Link, News, Pairs, RequestLimits, Setup};
 
-use crate::exchange::cgi;
 use crate::exchange::files::Files;
 use crate::exchange::gate::Gate;
 use crate::ops::log::{Level, Log};
 use crate::options::Ceilings;
 use crate::site::application::Application;
+use crate::site::cgi;
 use crate::site::manifest::{self, Manifest, PROGRAM_PATH, SnapshotLevel};
 use crate::site::path::SitePath;
-use crate::site::read_only::Seldom;
+use crate::ops::seldom::Seldom;
 use crate::site::route::{Route, Router, Script};
 
 /// Host name of warm-up requests.

@@ -1,7 +1,6 @@
 //! Bodies of responses: nothing, bytes, or a file of an image read piece by piece while the client takes it.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -9,7 +8,6 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use imagefs::{Image, Ino};
 
 use crate::exchange::buffers::Hold;
-use crate::http::conversation::Activity;
 
 /// Bytes handed to the connection at once. More would hold memory for slow clients, less costs calls.
 const PIECE: u64 = 128 * 1024;
@@ -22,8 +20,6 @@ pub(crate) struct Body {
     content: Content,
     sent: u64,
     on_end: Option<OnEnd>,
-    /// Told how the connection takes the body.
-    watcher: Option<Arc<Activity>>,
     /// The budget for the bytes in memory.
     hold: Option<Hold>,
 }
@@ -55,7 +51,6 @@ impl Body {
             content: Content::Bytes(bytes.into()),
             sent: 0,
             on_end: None,
-            watcher: None,
             hold: None,
         }
     }
@@ -83,7 +78,6 @@ impl Body {
             content,
             sent: 0,
             on_end: None,
-            watcher: None,
             hold: None,
         }
     }
@@ -91,13 +85,6 @@ impl Body {
     /// The same body, with something to do when it is over.
     pub(crate) fn on_end(mut self, on_end: OnEnd) -> Body {
         self.on_end = Some(on_end);
-        self
-    }
-
-    /// The same body, whose progress somebody watches.
-    pub(crate) fn watched(mut self, watcher: Arc<Activity>) -> Body {
-        watcher.begin();
-        self.watcher = Some(watcher);
         self
     }
 
@@ -177,9 +164,6 @@ impl HttpBody for Body {
         let next = self.next();
         if let Some(Ok(bytes)) = &next {
             self.sent += bytes.len() as u64;
-            if let Some(watcher) = &self.watcher {
-                watcher.take();
-            }
         }
         Poll::Ready(next.map(|piece| piece.map(Frame::data)))
     }
@@ -197,9 +181,6 @@ impl Drop for Body {
     fn drop(&mut self) {
         if let Some(on_end) = self.on_end.take() {
             on_end(self.sent);
-        }
-        if let Some(watcher) = &self.watcher {
-            watcher.end();
         }
     }
 }

@@ -2,11 +2,12 @@
 
 pub(crate) mod body;
 pub(crate) mod buffers;
-pub(crate) mod cgi;
 pub(crate) mod files;
 pub(crate) mod gate;
 pub(crate) mod guest_answer;
 pub(crate) mod instances;
 pub(crate) mod proxy;
+pub(crate) mod peers;
 mod range;
+mod refusal;
 pub(crate) mod request;

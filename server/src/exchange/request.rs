@@ -1,6 +1,5 @@
 //! One request: from its head to its response.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,26 +12,19 @@ use worker::{Answer, Cost, Ending, NoAnswer};
 
 use crate::exchange::body::Body;
 use crate::exchange::buffers::{Exhausted, Hold};
-use crate::exchange::cgi::{self, Facts};
 use crate::exchange::files::{FileRequest, status_only};
 use crate::exchange::guest_answer;
+use crate::exchange::peers::Peers;
+use crate::exchange::refusal;
 use crate::exchange::instances::Underway;
 use crate::exchange::proxy::Client;
 use crate::hosting::Site;
 use crate::ops::log::{Access, Level};
 use crate::server::Server;
+use crate::site::cgi::{self, Facts};
 use crate::site::path::{Host, SitePath};
-use crate::site::read_only::{self, Refused, Writes};
+use crate::site::read_only::{Refused, Writes};
 use crate::site::route::{Route, Script};
-
-/// Who is at the two ends of a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct Peers {
-    /// Missing for a Unix socket.
-    pub(crate) remote: Option<IpAddr>,
-    pub(crate) remote_port: u16,
-    pub(crate) local: (String, u16),
-}
 
 /// A response on its way, with what the logs want to know.
 struct Done {
@@ -273,7 +265,7 @@ async fn refuse(
     request: Request<Incoming>,
     done: &mut Done,
 ) {
-    done.response = read_only::answer(refused, path.as_bytes(), request.headers());
+    done.response = refusal::answer(refused, path.as_bytes(), request.headers());
     done.page = site.manifest.read_only.page.clone();
     if done.page.is_some() {
         *done.response.body_mut() = Body::empty();

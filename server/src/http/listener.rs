@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
 
-use crate::exchange::request::Peers;
+use crate::exchange::peers::Peers;
 use crate::options::Address;
 
 /// A listening socket.

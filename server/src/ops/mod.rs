@@ -3,3 +3,4 @@
 pub(crate) mod admin;
 pub(crate) mod log;
 pub(crate) mod metrics;
+pub(crate) mod seldom;
