@@ -24,7 +24,7 @@ pub(crate) fn spawn(
     let (ours, theirs) = UnixStream::pair()?;
     // The link to the binary stays good when the file has been replaced. A group of its own, so that Ctrl-C on
     // the terminal reaches only this process, which then ends the worker.
-    let child = Command::new("/proc/self/exe")
+    let mut child = Command::new("/proc/self/exe")
         .arg0("zapp-worker")
         .arg(COMMAND)
         .env_clear()
@@ -33,6 +33,12 @@ pub(crate) fn spawn(
         .stderr(stderr)
         .process_group(0)
         .spawn()?;
-    hello::send(&ours, setup, image.file().as_fd(), store.map(AsFd::as_fd))?;
+    let sent = hello::send(&ours, setup, image.file().as_fd(), store.map(AsFd::as_fd));
+    if let Err(error) = sent {
+        // It may have ended by itself; nobody else would ever wait for it.
+        let _ = child.kill();
+        child.wait()?;
+        return Err(error);
+    }
     Ok((ours, child))
 }
