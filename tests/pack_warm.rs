@@ -9,7 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::serve::Server;
 use crate::serve_php::copy;
-use crate::support::{Scratch, args, command, wait_for, zapp};
+use crate::support::{Run, Scratch, args, command, wait_for, zapp};
 
 const SITE: &str = "tests/sites/warm";
 const PAGES: [&str; 3] = ["/", "/?name=x", "/other.php"];
@@ -149,6 +149,21 @@ fn what_cannot_be_warmed_is_an_error_and_leaves_nothing() {
     fs::create_dir_all(broken.join(".zapp")).unwrap();
     fs::write(broken.join(".zapp/php"), "no program").unwrap();
     refused(&broken, "program refused");
+}
+
+#[test]
+fn settings_of_the_server_do_not_reach_warm_up() {
+    let scratch = Scratch::new();
+    let files = scratch.dir("files");
+    fs::write(files.join("index.html"), "page").unwrap();
+    let image = scratch.path("site.zapp");
+    let run = command(args!["pack", "-q", "--warm", files, "-o", image])
+        .env("ZAPP_LISTEN", "nowhere")
+        .env("ZAPP_MEMORY", "much")
+        .output()
+        .unwrap();
+    // What stops it is what it always was: there is nothing to run in plain files.
+    Run::from(run).code(2).says("no program to warm up");
 }
 
 #[test]

@@ -10,9 +10,9 @@ use imagefs::tree::Tree;
 use imagefs::writer::{self, PackOptions};
 use imagefs::{Error, Image};
 use rustix::fs::MemfdFlags;
+use server::{Ceilings, Site};
 use worker::{SNAPSHOT_PATH, Setup, SnapshotError};
 
-use crate::cmd::serve::ceilings;
 use crate::interpreter;
 
 /// Packs the tree for the time being, runs its program as a server would until it is warm, and puts the snapshot into
@@ -52,7 +52,7 @@ pub(crate) fn check(image: &Path) -> anyhow::Result<()> {
 
 /// What a server without options tells the worker of an image.
 fn setup(image: &Image) -> anyhow::Result<Setup> {
-    let setup = server::setup(image, &ceilings()?, 1)?;
+    let setup = Site::of(image.clone(), &Ceilings::default())?.setup(1)?;
     let setup = setup.context("there is no program to warm up")?;
     ensure!(
         setup.snapshot,

@@ -15,25 +15,27 @@
 
 mod exchange;
 mod hosting;
+mod hosts;
 mod http;
 mod ops;
 mod options;
+mod place;
 mod server;
 mod site;
+mod state;
 
 use std::sync::Arc;
 
 use anyhow::Context;
-use imagefs::Image;
-use worker::Setup;
-
 pub use exchange::proxy::Trusted;
-pub use ops::log::{AccessFormat, Level, LogFormat};
-pub use options::{Address, Ceilings, HttpOptions, LogOptions, Options};
+pub use http::address::Address;
+pub use ops::log::{AccessFormat, Level, LogFormat, LogOptions};
+pub use options::{HostingOptions, HttpOptions, Options};
+pub use site::ceilings::Ceilings;
 pub use site::manifest::{MANIFEST_PATH, Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
 pub use site::units::{Size, Span};
+pub use site::{Site, SiteError};
 
-use crate::hosting::Site;
 use crate::ops::log::Log;
 
 /// Serves until a signal ends it.
@@ -63,21 +65,9 @@ pub fn check(options: &Options) -> anyhow::Result<()> {
         .chain(options.hosts.iter().map(|(_, path)| path))
     {
         let site =
-            Site::load("", path, &options.ceilings).with_context(|| path.display().to_string())?;
-        site.setup(options.ceilings.concurrency)
+            hosting::load(path, &options.hosting).with_context(|| path.display().to_string())?;
+        site.setup(options.hosting.concurrency)
             .with_context(|| path.display().to_string())?;
     }
     Ok(())
-}
-
-/// What a server tells the worker of an image; `None` when the image has no program.
-///
-/// # Errors
-/// When the image's manifest cannot be used.
-pub fn setup(
-    image: &Image,
-    ceilings: &Ceilings,
-    concurrency: usize,
-) -> anyhow::Result<Option<Setup>> {
-    Site::of("", image.clone(), ceilings)?.setup(concurrency)
 }

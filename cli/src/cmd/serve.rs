@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use server::{
-    AccessFormat, Address, Ceilings, HttpOptions, Level, LogFormat, LogOptions, Options, Size,
-    SnapshotLevel, Span, Trusted,
+    AccessFormat, Address, Ceilings, HostingOptions, HttpOptions, Level, LogFormat, LogOptions,
+    Options, Size, SnapshotLevel, Span, Trusted,
 };
 use worker::RequestLimits;
 
@@ -39,7 +39,7 @@ pub(crate) struct Args {
     admin: Option<Address>,
     /// Instances at once, for each image [default: four for each core]
     #[arg(short = 'n', long, value_name = "N", env = "ZAPP_CONCURRENCY")]
-    concurrency: Option<usize>,
+    concurrency: Option<u32>,
     /// Requests that may wait for an instance [default: four for each instance]
     #[arg(long, value_name = "N", env = "ZAPP_QUEUE")]
     queue: Option<usize>,
@@ -52,19 +52,19 @@ pub(crate) struct Args {
     )]
     queue_timeout: Span,
     /// Elapsed time of a request; 504 beyond it
-    #[arg(long, value_name = "TIME", default_value = "30s", env = "ZAPP_TIMEOUT")]
+    #[arg(long, value_name = "TIME", default_value_t = Ceilings::WALL, env = "ZAPP_TIMEOUT")]
     timeout: Span,
     /// CPU time of a request; 504 beyond it
-    #[arg(long, value_name = "TIME", default_value = "10s", env = "ZAPP_CPU")]
+    #[arg(long, value_name = "TIME", default_value_t = Ceilings::CPU, env = "ZAPP_CPU")]
     cpu: Span,
     /// Memory of an instance
-    #[arg(long, value_name = "SIZE", default_value = "256M", env = "ZAPP_MEMORY")]
+    #[arg(long, value_name = "SIZE", default_value_t = Ceilings::MEMORY, env = "ZAPP_MEMORY")]
     memory: Size,
     /// Bytes of an answer; 500 beyond it
     #[arg(
         long,
         value_name = "SIZE",
-        default_value = "64M",
+        default_value_t = Ceilings::OUTPUT,
         env = "ZAPP_OUTPUT_SIZE"
     )]
     output_size: Size,
@@ -72,7 +72,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "SIZE",
-        default_value = "8M",
+        default_value_t = Ceilings::BODY,
         env = "ZAPP_BODY_SIZE"
     )]
     body_size: Size,
@@ -88,12 +88,12 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "SIZE",
-        default_value = "64M",
+        default_value_t = Ceilings::SCRATCH,
         env = "ZAPP_TMP_SIZE"
     )]
     tmp_size: Size,
     /// Open files of an instance
-    #[arg(long, value_name = "N", default_value_t = 256, env = "ZAPP_OPEN_FILES")]
+    #[arg(long, value_name = "N", default_value_t = Ceilings::FILES, env = "ZAPP_OPEN_FILES")]
     open_files: u32,
     /// Connections at once; more wait to be accepted
     #[arg(
@@ -207,35 +207,33 @@ pub(crate) fn typed(line: impl IntoIterator<Item = OsString>) -> Result<Args, cl
     <Line as clap::Parser>::try_parse_from(line).map(|line| line.args)
 }
 
-/// The ceilings of a server that is started without options.
-pub(crate) fn ceilings() -> anyhow::Result<Ceilings> {
-    Ok(options(&typed([])?)?.ceilings)
-}
-
 fn options(args: &Args) -> anyhow::Result<Options> {
-    let ms = |span: Span| u64::try_from(span.0.as_millis()).unwrap_or(u64::MAX);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let concurrency = args.concurrency.unwrap_or(cores * 4).max(1);
+    let concurrency = match args.concurrency {
+        Some(concurrency) => concurrency.max(1),
+        None => 4 * u32::try_from(std::thread::available_parallelism().map_or(1, usize::from))?,
+    };
     Ok(Options {
         images: args.images.clone(),
         hosts: args.host.clone(),
         listen: args.listen.clone(),
         admin: args.admin.clone(),
-        ceilings: Ceilings {
-            limits: RequestLimits {
-                wall_ms: ms(args.timeout),
-                cpu_ms: ms(args.cpu),
-                memory_bytes: args.memory.0,
-                output_bytes: args.output_size.0,
-                body_bytes: args.body_size.0,
-                scratch_bytes: args.tmp_size.0,
-                files: args.open_files,
+        hosting: HostingOptions {
+            ceilings: Ceilings {
+                limits: RequestLimits {
+                    wall_ms: args.timeout.as_millis(),
+                    cpu_ms: args.cpu.as_millis(),
+                    memory_bytes: args.memory.0,
+                    output_bytes: args.output_size.0,
+                    body_bytes: args.body_size.0,
+                    scratch_bytes: args.tmp_size.0,
+                    files: args.open_files,
+                },
+                snapshot: args.snapshot,
             },
             concurrency,
-            queue: args.queue.unwrap_or(concurrency * 4),
+            queue: args.queue.unwrap_or(usize::try_from(concurrency)? * 4),
             queue_timeout: args.queue_timeout.0,
             trust_file: args.trust_file,
-            snapshot: args.snapshot,
         },
         http: HttpOptions {
             header_bytes: usize::try_from(args.header_size.0).context("--header-size")?,

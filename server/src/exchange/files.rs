@@ -9,7 +9,7 @@ use imagefs::{Class, Image, Ino, Stat};
 
 use crate::exchange::body::{Body, Stored};
 use crate::exchange::range::{self, Selected};
-use crate::site::manifest::{Manifest, Site};
+use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::route::StaticFile;
 
 /// Frames that need a larger window are not sent: RFC 9659 promises browsers at most this.
@@ -26,9 +26,9 @@ const FRAME_GOOD: u8 = 8;
 
 /// Sends files of one image.
 #[derive(Debug)]
-pub(crate) struct Files {
+pub(crate) struct StaticFiles {
     image: Image,
-    site: Site,
+    site: SiteSection,
     known: Vec<AtomicU8>,
 }
 
@@ -39,10 +39,10 @@ pub(crate) struct FileRequest<'a> {
     pub(crate) headers: &'a HeaderMap,
 }
 
-impl Files {
-    pub(crate) fn new(image: &Image, manifest: &Manifest) -> Files {
+impl StaticFiles {
+    pub(crate) fn new(image: &Image, manifest: &Manifest) -> StaticFiles {
         let known = (0..image.inode_count()).map(|_| AtomicU8::new(0)).collect();
-        Files {
+        StaticFiles {
             image: image.clone(),
             site: manifest.site.clone(),
             known,

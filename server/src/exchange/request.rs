@@ -14,23 +14,23 @@ use crate::exchange::body::Body;
 use crate::exchange::buffers::{Exhausted, Hold};
 use crate::exchange::files::{FileRequest, status_only};
 use crate::exchange::guest_answer;
-use crate::exchange::peers::Peers;
-use crate::exchange::refusal;
 use crate::exchange::instances::Underway;
+use crate::exchange::peers::Peers;
 use crate::exchange::proxy::Client;
-use crate::hosting::Site;
+use crate::exchange::refusal;
+use crate::hosting::Hosted;
 use crate::ops::log::{Access, Level};
-use crate::server::Server;
 use crate::site::cgi::{self, Facts};
 use crate::site::path::{Host, SitePath};
 use crate::site::read_only::{Refused, Writes};
 use crate::site::route::{Route, Script};
+use crate::state::Server;
 
 /// A response on its way, with what the logs want to know.
 struct Done {
     response: Response<Body>,
     handler: &'static str,
-    site: Option<Arc<Site>>,
+    hosted: Option<Arc<Hosted>>,
     host: String,
     cost: Option<Cost>,
     queued: Duration,
@@ -92,11 +92,11 @@ pub(crate) async fn answer(
     access.handler = done.handler;
     access.cost = done.cost;
     access.site = done
-        .site
+        .hosted
         .as_ref()
-        .map_or_else(|| "-".to_owned(), |site| site.name.clone());
+        .map_or_else(|| "-".to_owned(), |hosted| hosted.name.clone());
     // The site is kept until the last byte is sent, so that an image in use is not let go in the middle.
-    let site = done.site;
+    let hosted = done.hosted;
     let on_end = Box::new(move |bytes| {
         access.bytes = bytes;
         let took = start.elapsed();
@@ -105,7 +105,7 @@ pub(crate) async fn answer(
             .metrics
             .response(&access.site, access.handler, access.status, bytes, took);
         server.log.access(&access);
-        drop((site, in_flight));
+        drop((hosted, in_flight));
     });
     done.response.map(|body| body.on_end(on_end))
 }
@@ -182,7 +182,7 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
     let mut done = Done {
         response: status_only(StatusCode::BAD_REQUEST),
         handler: "refused",
-        site: None,
+        hosted: None,
         host: String::new(),
         cost: None,
         queued: Duration::ZERO,
@@ -198,19 +198,19 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
         return done;
     };
     done.host = host.as_ref().map_or_else(String::new, Host::to_string);
-    let Some(site) = server.site(host.as_ref()) else {
+    let Some(hosted) = server.hosted(host.as_ref()) else {
         done.response = status_only(StatusCode::MISDIRECTED_REQUEST);
         return done;
     };
-    done.site = Some(Arc::clone(&site));
+    done.hosted = Some(Arc::clone(&hosted));
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
-        done.response = method_not_allowed(site.link.is_some());
+        done.response = method_not_allowed(hosted.link.is_some());
         return done;
     }
     let Ok(path) = SitePath::parse(request.uri().path()) else {
         return done;
     };
-    match site.router.route(&path) {
+    match hosted.site.router.route(&path) {
         Route::Denied => done.response = status_only(StatusCode::FORBIDDEN),
         Route::Missing => done.response = status_only(StatusCode::NOT_FOUND),
         Route::Redirect(location) => done.response = redirect(location, request.uri().query()),
@@ -220,14 +220,14 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
                 method: request.method(),
                 headers: request.headers(),
             };
-            done.response = site
+            done.response = hosted
                 .files
                 .respond(wanted, &file)
                 .await
                 .unwrap_or_else(|error| {
                     server.log.event(
                         Level::Error,
-                        &site.name,
+                        &hosted.name,
                         &error.to_string(),
                         &[("request_id", asker.request_id.to_owned())],
                     );
@@ -237,17 +237,17 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
         Route::Script(script) => {
             let names = [path.as_bytes(), &script.name];
             let query = request.uri().query();
-            let rules = &site.manifest.read_only;
+            let rules = &hosted.site.manifest.read_only;
             if let Some(refused) = rules.refuses(request.method(), &names, query) {
                 done.handler = "read-only";
-                refuse(refused, &path, &site, request, &mut done).await;
+                refuse(refused, &path, &hosted, request, &mut done).await;
                 return done;
             }
             done.handler = "guest";
             let call = Call {
                 server,
                 asker,
-                site: &site,
+                hosted: &hosted,
                 script,
                 host: host.as_ref(),
             };
@@ -261,12 +261,12 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
 async fn refuse(
     refused: Refused,
     path: &SitePath,
-    site: &Site,
+    hosted: &Hosted,
     request: Request<Incoming>,
     done: &mut Done,
 ) {
     done.response = refusal::answer(refused, path.as_bytes(), request.headers());
-    done.page = site.manifest.read_only.page.clone();
+    done.page = hosted.site.manifest.read_only.page.clone();
     if done.page.is_some() {
         *done.response.body_mut() = Body::empty();
     }
@@ -307,14 +307,14 @@ fn redirect(mut location: String, query: Option<&str>) -> Response<Body> {
 struct Call<'a> {
     server: &'a Server,
     asker: &'a Asker<'a>,
-    site: &'a Site,
+    hosted: &'a Hosted,
     script: Script,
     host: Option<&'a Host>,
 }
 
 impl Call<'_> {
     async fn run(&self, request: Request<Incoming>, done: &mut Done) {
-        let Some(link) = &self.site.link else {
+        let Some(link) = &self.hosted.link else {
             done.response = status_only(StatusCode::NOT_IMPLEMENTED);
             return;
         };
@@ -323,7 +323,7 @@ impl Call<'_> {
         let body = match self.body(body, &parts.headers).await {
             Ok(body) => body,
             Err(StatusCode::SERVICE_UNAVAILABLE) => {
-                self.server.metrics.rejected(&self.site.name);
+                self.server.metrics.rejected(&self.hosted.name);
                 done.response = unavailable();
                 return;
             }
@@ -346,7 +346,7 @@ impl Call<'_> {
             server: (&self.asker.local.0, self.server_port()),
             remote: (&self.asker.client.address, self.asker.client.port),
             https: self.asker.client.https,
-            root: &self.site.manifest.site.root,
+            root: &self.hosted.site.manifest.site.root,
             script: &self.script,
             request_id: self.asker.request_id,
         };
@@ -356,23 +356,23 @@ impl Call<'_> {
         };
         let target = facts.uri.to_owned();
         let waiting = Instant::now();
-        let Ok(_place) = self.site.gate.enter().await else {
-            self.server.metrics.rejected(&self.site.name);
+        let Ok(_place) = self.hosted.gate.enter().await else {
+            self.server.metrics.rejected(&self.hosted.name);
             done.response = unavailable();
             return;
         };
         done.queued = waiting.elapsed();
         let _listed = self.server.instances.list(Underway {
-            site: self.site.name.clone(),
+            site: self.hosted.name.clone(),
             method: parts.method.to_string(),
             target: target.clone(),
             remote: self.asker.client.address.clone(),
             request_id: self.asker.request_id.to_owned(),
             since: Instant::now(),
         });
-        let wall = Duration::from_millis(self.site.limits.wall_ms);
+        let wall = Duration::from_millis(self.hosted.site.limits.wall_ms);
         let answered = link
-            .ask(&variables, &body, wall, self.server.queue_timeout)
+            .ask(&variables, &body, wall, self.server.hosting.queue_timeout)
             .await;
         done.response = match answered {
             Ok(answer) => {
@@ -395,7 +395,7 @@ impl Call<'_> {
         mut body: Incoming,
         headers: &HeaderMap,
     ) -> Result<(Bytes, Hold), StatusCode> {
-        let max = self.site.limits.body_bytes;
+        let max = self.hosted.site.limits.body_bytes;
         let too_large = body.size_hint().lower() > max;
         // A client that asks first has not sent anything yet, and need not.
         if too_large && headers.contains_key(header::EXPECT) {
@@ -462,7 +462,7 @@ impl Call<'_> {
         };
         self.server
             .metrics
-            .guest(&self.site.name, ending, &cost, dropped);
+            .guest(&self.hosted.name, ending, &cost, dropped);
         response
     }
 
@@ -473,7 +473,7 @@ impl Call<'_> {
         match hold.grow(len) {
             Ok(()) => response.map(|body| body.holding(hold)),
             Err(Exhausted) => {
-                self.server.metrics.rejected(&self.site.name);
+                self.server.metrics.rejected(&self.hosted.name);
                 unavailable()
             }
         }
@@ -490,14 +490,14 @@ impl Call<'_> {
             let line = imagefs::printable(line);
             self.server.log.event(
                 Level::Warn,
-                &self.site.name,
+                &self.hosted.name,
                 &line,
                 &[id.clone(), ("from", "guest".to_owned())],
             );
         }
         let discarded = answer.cost.discarded_bytes;
         if discarded > 0
-            && let Some((requests, bytes)) = self.site.discards.count(discarded)
+            && let Some((requests, bytes)) = self.hosted.discards.count(discarded)
         {
             let fields = [
                 ("requests", requests.to_string()),
@@ -508,10 +508,10 @@ impl Call<'_> {
             let message = "writes were discarded: the site is a read-only image";
             self.server
                 .log
-                .event(self.level_of_loss(), &self.site.name, message, &fields);
+                .event(self.level_of_loss(), &self.hosted.name, message, &fields);
         }
         if starts_session(answer)
-            && let Some((requests, _)) = self.site.sessions.count(0)
+            && let Some((requests, _)) = self.hosted.sessions.count(0)
         {
             let fields = [
                 ("requests", requests.to_string()),
@@ -521,13 +521,13 @@ impl Call<'_> {
             let message = "a session was started and ends with its request: nothing is kept";
             self.server
                 .log
-                .event(self.level_of_loss(), &self.site.name, message, &fields);
+                .event(self.level_of_loss(), &self.hosted.name, message, &fields);
         }
     }
 
     /// A loss that the manifest asks for is no reason to warn.
     fn level_of_loss(&self) -> Level {
-        let manifest = &self.site.manifest;
+        let manifest = &self.hosted.site.manifest;
         if manifest.database.is_some() || manifest.read_only.writes == Writes::Discard {
             Level::Info
         } else {
@@ -539,7 +539,7 @@ impl Call<'_> {
         let id = ("request_id", self.asker.request_id.to_owned());
         self.server.log.event(
             Level::Error,
-            &self.site.name,
+            &self.hosted.name,
             why,
             &[id, ("status", status.as_str().to_owned())],
         );
@@ -609,15 +609,16 @@ fn server_timing(headers: &mut HeaderMap, cost: &Cost, queued: Duration) {
 /// A page for an error: the site's own file, or one that says what happened and nothing about how.
 async fn error_page(done: &mut Done, request_id: &str) {
     let status = done.response.status();
-    if let Some(site) = &done.site
-        && let Some(path) = (done.page.as_ref()).or(site.manifest.site.errors.get(status.as_str()))
-        && let Some(file) = site.router.error_page(path)
+    if let Some(hosted) = &done.hosted
+        && let Some(path) =
+            (done.page.as_ref()).or(hosted.site.manifest.site.errors.get(status.as_str()))
+        && let Some(file) = hosted.site.router.error_page(path)
     {
         let wanted = FileRequest {
             method: &Method::GET,
             headers: &HeaderMap::new(),
         };
-        if let Ok(page) = site.files.respond(wanted, &file).await
+        if let Ok(page) = hosted.files.respond(wanted, &file).await
             && page.status() == StatusCode::OK
         {
             let (mut parts, body) = page.into_parts();

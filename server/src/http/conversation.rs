@@ -5,8 +5,8 @@
 //! drops more requests than it waits for ("rapid reset", CVE-2023-44487).
 
 use std::convert::Infallible;
-use std::sync::atomic::Ordering;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
@@ -17,7 +17,7 @@ use crate::exchange::peers::Peers;
 use crate::exchange::request;
 use crate::http::activity::{Activity, Asking, Over};
 use crate::http::listener::{Connection, Patient};
-use crate::server::Server;
+use crate::state::Server;
 
 /// Requests at once on one connection of HTTP/2.
 const STREAMS_MAX: u32 = 100;

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
 
 use crate::exchange::peers::Peers;
-use crate::options::Address;
+use crate::http::address::Address;
 
 /// A listening socket.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use crate::exchange::body::Body;
 use crate::exchange::files::status_only;
 use crate::http::listener::Listener;
-use crate::server::Server;
+use crate::state::Server;
 
 /// Answers until the process ends: who watches a server wants to see it drain.
 pub(crate) async fn serve(server: Arc<Server>, listener: Listener) {

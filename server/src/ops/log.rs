@@ -11,8 +11,6 @@ use std::time::SystemTime;
 
 use clap::ValueEnum;
 
-use crate::options::LogOptions;
-
 /// How important an event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
@@ -58,6 +56,19 @@ pub enum AccessFormat {
         reason = "the name says it, and a description would be printed in the help"
     )]
     Json,
+}
+
+/// What is written down, where and in which form.
+#[derive(Clone, Debug)]
+pub struct LogOptions {
+    /// Form of event lines, which go to standard error.
+    pub format: LogFormat,
+    /// Events below this are left out.
+    pub level: Level,
+    /// Accesses go to this file or, for `-`, to standard output.
+    pub access: Option<PathBuf>,
+    /// Form of access lines.
+    pub access_format: AccessFormat,
 }
 
 /// One answered request.

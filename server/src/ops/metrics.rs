@@ -17,12 +17,12 @@ const BUCKETS_MS: [u64; 12] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1000, 5000, 3
 pub(crate) struct Metrics {
     pub(crate) connections: AtomicU64,
     pub(crate) in_flight: AtomicU64,
-    sites: Mutex<BTreeMap<String, Site>>,
+    sites: Mutex<BTreeMap<String, Counters>>,
 }
 
 /// Counters of one site. They stay when the image is swapped.
 #[derive(Debug, Default)]
-struct Site {
+struct Counters {
     responses: BTreeMap<(&'static str, u16), u64>,
     endings: [u64; Ending::ALL.len()],
     buckets: [u64; BUCKETS_MS.len()],
@@ -46,7 +46,7 @@ pub(crate) struct Now {
 }
 
 impl Metrics {
-    fn with(&self, site: &str, change: impl FnOnce(&mut Site)) {
+    fn with(&self, site: &str, change: impl FnOnce(&mut Counters)) {
         let mut sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
         match sites.get_mut(site) {
             Some(known) => change(known),
@@ -129,7 +129,7 @@ impl Metrics {
             &[(String::new(), buffered.to_string())],
         );
         let sites = self.sites.lock().unwrap_or_else(PoisonError::into_inner);
-        let each = |value: &dyn Fn(&Site) -> String| -> Vec<_> {
+        let each = |value: &dyn Fn(&Counters) -> String| -> Vec<_> {
             sites
                 .iter()
                 .map(|(name, site)| (site_label(name), value(site)))
@@ -265,7 +265,7 @@ impl Metrics {
     }
 }
 
-fn histogram_rows(name: &str, site: &Site) -> Vec<String> {
+fn histogram_rows(name: &str, site: &Counters) -> Vec<String> {
     let name = escape(name);
     let bucket = |bound: &str, count: u64| {
         format!("zapp_response_seconds_bucket{{site=\"{name}\",le=\"{bound}\"}} {count}")

@@ -48,11 +48,11 @@ pub struct Manifest {
     #[serde(default)]
     pub(crate) constants: BTreeMap<String, Constant>,
     #[serde(default)]
-    pub(crate) site: Site,
+    pub(crate) site: SiteSection,
     #[serde(default)]
     pub(crate) read_only: ReadOnly,
     #[serde(default)]
-    pub(crate) limits: Limits,
+    pub(crate) limits: Wishes,
     #[serde(default)]
     pub(crate) database: Option<Database>,
     #[serde(default)]
@@ -145,7 +145,7 @@ impl std::fmt::Display for Constant {
 /// `[site]`: which request is for what.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Site {
+pub(crate) struct SiteSection {
     /// Directory of the image that `/` of the site means.
     pub(crate) root: String,
     pub(crate) index: Vec<String>,
@@ -163,9 +163,9 @@ pub(crate) struct Site {
     pub(crate) errors: BTreeMap<String, String>,
 }
 
-impl Default for Site {
-    fn default() -> Site {
-        Site {
+impl Default for SiteSection {
+    fn default() -> SiteSection {
+        SiteSection {
             root: "/".to_owned(),
             index: vec!["index.php".to_owned(), "index.html".to_owned()],
             hosts: Vec::new(),
@@ -182,7 +182,7 @@ impl Default for Site {
 /// `[limits]`: the image's wish.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Limits {
+pub(crate) struct Wishes {
     pub(crate) wall: Option<Span>,
     pub(crate) cpu: Option<Span>,
     pub(crate) memory: Option<Size>,

@@ -6,7 +6,7 @@
 
 use imagefs::{Image, Ino, Kind};
 
-use crate::site::manifest::{Manifest, Site};
+use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::path::{SitePath, encode};
 use crate::site::types;
 
@@ -62,7 +62,7 @@ struct Walked {
 pub(crate) struct Router {
     image: Image,
     root: Ino,
-    site: Site,
+    site: SiteSection,
 }
 
 impl Router {

@@ -1,5 +1,6 @@
 //! Sizes and times as people write them: `64M`, `1G`, `500ms`, `30s`.
 
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -20,6 +21,44 @@ fn split(text: &str) -> Option<(u64, &str)> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
+}
+
+impl Span {
+    /// In whole milliseconds.
+    #[must_use]
+    pub fn as_millis(self) -> u64 {
+        u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+/// The suffixes of a size, the largest first, with their shifts.
+const SIZES: [(&str, u32); 3] = [("G", 30), ("M", 20), ("K", 10)];
+/// The suffixes of a time, the largest first, with their milliseconds.
+const SPANS: [(&str, u64); 3] = [("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+
+impl fmt::Display for Size {
+    /// As it can be read back.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whole = |shift: u32| self.0 > 0 && self.0.trailing_zeros() >= shift;
+        match SIZES.iter().find(|(_, shift)| whole(*shift)) {
+            Some((suffix, shift)) => write!(f, "{}{suffix}", self.0 >> shift),
+            None => write!(f, "{}", self.0),
+        }
+    }
+}
+
+impl fmt::Display for Span {
+    /// As it can be read back, in whole milliseconds.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = self.as_millis();
+        match SPANS
+            .iter()
+            .find(|(_, unit)| ms > 0 && ms.is_multiple_of(*unit))
+        {
+            Some((suffix, unit)) => write!(f, "{}{suffix}", ms / unit),
+            None => write!(f, "{ms}ms"),
+        }
+    }
 }
 
 impl FromStr for Size {
@@ -81,6 +120,12 @@ mod tests {
 
     #[test]
     fn sizes_and_times_are_read() {
+        for text in ["0", "512", "1K", "64M", "3G", "1500M", "1025"] {
+            assert_eq!(text.parse::<Size>().unwrap().to_string(), text);
+        }
+        for text in ["0ms", "1ms", "1500ms", "30s", "2m", "24h"] {
+            assert_eq!(text.parse::<Span>().unwrap().to_string(), text);
+        }
         assert_eq!("64M".parse(), Ok(Size(64 << 20)));
         assert_eq!("512".parse(), Ok(Size(512)));
         assert_eq!("500ms".parse(), Ok(Span(Duration::from_millis(500))));
