@@ -44,8 +44,11 @@ use crate::ops::log::Log;
 /// When an image cannot be served, or an address not be listened on.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let log = Log::open(&options.log)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        // They hash and decode: more of them would only take memory, and processor time from whoever answers.
+        .max_blocking_threads((cores * 2).max(4))
         .build()
         .context("starting the runtime")?;
     let served = runtime.block_on(server::run(options, Arc::new(log)));

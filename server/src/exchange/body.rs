@@ -1,11 +1,16 @@
 //! Bodies of responses: nothing, bytes, or a file of an image read piece by piece while the client takes it.
 
+use std::future::Future;
+use std::ops::Range;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use imagefs::{Image, Ino};
+use tokio::task::JoinHandle;
 
 use crate::exchange::buffers::Hold;
 
@@ -26,13 +31,44 @@ pub(crate) struct Body {
 
 enum Content {
     Bytes(Bytes),
-    File {
-        image: Image,
-        ino: Ino,
-        stored: Stored,
-        at: u64,
-        end: u64,
-    },
+    File(FileBody),
+}
+
+/// What is left of a range of a file.
+struct FileBody {
+    image: Image,
+    ino: Ino,
+    stored: Stored,
+    range: Range<u64>,
+    at: u64,
+    /// Of a file that is stored as it is.
+    touched: Option<Touched>,
+    /// A piece that is being read elsewhere.
+    reading: Option<JoinHandle<std::io::Result<Bytes>>>,
+}
+
+/// Whether all bytes of a file have been hashed, so that reading them again is no more than a copy. Shared by all who send
+/// the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Touched {
+    pub(crate) files: Arc<[AtomicU8]>,
+    pub(crate) index: usize,
+    pub(crate) bit: u8,
+    /// Bytes of the whole file as they are sent.
+    pub(crate) size: u64,
+}
+
+impl Touched {
+    fn is_whole(&self) -> bool {
+        self.files[self.index].load(Ordering::Relaxed) & self.bit != 0
+    }
+
+    /// Takes down what has been read.
+    fn add(&self, range: Range<u64>) {
+        if range == (0..self.size) {
+            self.files[self.index].fetch_or(self.bit, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Which bytes of a file are sent.
@@ -65,15 +101,18 @@ impl Body {
         image: Image,
         ino: Ino,
         stored: Stored,
-        range: std::ops::Range<u64>,
+        range: Range<u64>,
+        touched: Option<Touched>,
     ) -> Body {
-        let content = Content::File {
+        let content = Content::File(FileBody {
             image,
             ino,
             stored,
             at: range.start,
-            end: range.end,
-        };
+            range,
+            touched,
+            reading: None,
+        });
         Body {
             content,
             sent: 0,
@@ -98,30 +137,56 @@ impl Body {
     pub(crate) fn len(&self) -> u64 {
         match &self.content {
             Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File { at, end, .. } => end - at,
+            Content::File(file) => file.range.end - file.at,
         }
     }
 
-    fn next(&mut self) -> Option<std::io::Result<Bytes>> {
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
         match &mut self.content {
-            Content::Bytes(bytes) if bytes.is_empty() => None,
-            Content::Bytes(bytes) => Some(Ok(std::mem::take(bytes))),
-            Content::File { at, end, .. } if at == end => None,
-            Content::File {
-                image,
-                ino,
-                stored,
-                at,
-                end,
-            } => {
-                let piece = read(image, *ino, *stored, *at, (*end - *at).min(PIECE));
-                match &piece {
-                    Ok(piece) => *at += piece.len() as u64,
-                    Err(_) => *at = *end,
-                }
-                Some(piece)
-            }
+            Content::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Content::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
+            Content::File(file) => file.next(context),
         }
+    }
+}
+
+impl FileBody {
+    /// The next piece. What may have to be hashed or decoded, or a dictionary that must be unpacked first, is read on a
+    /// thread for such things: other connections must not wait for it. There is one such piece at a time.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
+        if self.at == self.range.end {
+            return Poll::Ready(None);
+        }
+        if self.reading.is_none() && !self.is_copy() {
+            self.reading = Some(tokio::task::spawn_blocking(self.read()));
+        }
+        let piece = match &mut self.reading {
+            Some(reading) => {
+                let read = ready!(Pin::new(reading).poll(context));
+                self.reading = None;
+                read.unwrap_or_else(|failed| Err(std::io::Error::other(failed)))
+            }
+            None => self.read()(),
+        };
+        match &piece {
+            Ok(piece) => self.at += piece.len() as u64,
+            Err(_) => self.at = self.range.end,
+        }
+        if let (Ok(_), Some(touched)) = (&piece, &self.touched) {
+            touched.add(self.range.start..self.at);
+        }
+        Poll::Ready(Some(piece))
+    }
+
+    /// Whether the next piece costs no more than a copy. A frame is checked before anybody decides to send it.
+    fn is_copy(&self) -> bool {
+        self.stored == Stored::Frame || self.touched.as_ref().is_some_and(Touched::is_whole)
+    }
+
+    fn read(&self) -> impl FnOnce() -> std::io::Result<Bytes> + Send + 'static {
+        let (image, ino, stored, at) = (self.image.clone(), self.ino, self.stored, self.at);
+        let len = (self.range.end - at).min(PIECE);
+        move || read(&image, ino, stored, at, len)
     }
 }
 
@@ -159,9 +224,9 @@ impl HttpBody for Body {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<std::io::Result<Frame<Bytes>>>> {
-        let next = self.next();
+        let next = ready!(self.next(context));
         if let Some(Ok(bytes)) = &next {
             self.sent += bytes.len() as u64;
         }

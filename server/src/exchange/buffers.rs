@@ -60,6 +60,15 @@ impl Hold {
     }
 }
 
+impl Hold {
+    /// Gives back all but so many bytes.
+    pub(crate) fn shrink(&mut self, to: usize) {
+        let excess = self.bytes.saturating_sub(to as u64);
+        self.budget.held.fetch_sub(excess, Ordering::Relaxed);
+        self.bytes -= excess;
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.budget.held.fetch_sub(self.bytes, Ordering::Relaxed);
@@ -80,6 +89,10 @@ mod tests {
         drop(two);
         assert_eq!(buffers.held(), 6);
         assert_eq!(one.grow(4), Ok(()));
+        one.shrink(3);
+        assert_eq!(buffers.held(), 3);
+        one.shrink(5);
+        assert_eq!(buffers.held(), 3);
         drop(one);
         assert_eq!(buffers.held(), 0);
     }

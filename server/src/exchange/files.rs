@@ -1,35 +1,36 @@
 //! Files straight from the image: validators, ranges, and stored zstd frames sent as they are.
 
+use std::ops::Range;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use imagefs::{Class, Image, Ino, Stat};
 
-use crate::exchange::body::{Body, Stored};
+use crate::exchange::body::{Body, Stored, Touched};
+use crate::exchange::buffers::{Buffers, Exhausted};
+use crate::exchange::frames::{accepts_zstd, decodes_to};
 use crate::exchange::range::{self, Selected};
 use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::route::StaticFile;
-
-/// Frames that need a larger window are not sent: RFC 9659 promises browsers at most this.
-const WINDOW_LOG_MAX: u32 = 23;
-
-/// Decoding more than this happens off the connection's thread.
-const DECODE_INLINE_MAX: u64 = 256 * 1024;
 
 /// What is known about a file, by inode; looked at once.
 const LOOKED: u8 = 1;
 const IS_DATABASE: u8 = 2;
 const FRAME_CHECKED: u8 = 4;
 const FRAME_GOOD: u8 = 8;
+/// All its bytes as it is stored have been hashed.
+const TOUCHED: u8 = 16;
 
 /// Sends files of one image.
 #[derive(Debug)]
 pub(crate) struct StaticFiles {
     image: Image,
     site: SiteSection,
-    known: Vec<AtomicU8>,
+    known: Arc<[AtomicU8]>,
 }
 
 /// The request's part that matters for a file.
@@ -37,6 +38,8 @@ pub(crate) struct StaticFiles {
 pub(crate) struct FileRequest<'a> {
     pub(crate) method: &'a Method,
     pub(crate) headers: &'a HeaderMap,
+    /// The budget for what has to be decoded as a whole.
+    pub(crate) buffers: &'a Buffers,
 }
 
 impl StaticFiles {
@@ -62,7 +65,7 @@ impl StaticFiles {
                 .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(response);
         }
-        if self.is_database(file.ino)? {
+        if self.is_database(file.ino).await? {
             return Ok(status_only(StatusCode::FORBIDDEN));
         }
         let stat = self.image.stat(file.ino);
@@ -162,9 +165,13 @@ impl StaticFiles {
         let body = if request.method == Method::HEAD || range.is_empty() {
             Body::empty()
         } else if stored == Stored::Plain && matches!(stat.class, Class::Frame | Class::Packed) {
-            self.decoded(file.ino, stat, range).await?
+            match self.decoded(file.ino, stat, range, request.buffers).await? {
+                Ok(body) => body,
+                Err(Exhausted) => return Ok(unavailable()),
+            }
         } else {
-            Body::file(self.image.clone(), file.ino, stored, range)
+            let touched = self.touched(file.ino, stat);
+            Body::file(self.image.clone(), file.ino, stored, range, touched)
         };
         let mut response = Response::new(body);
         *response.status_mut() = status;
@@ -172,37 +179,58 @@ impl StaticFiles {
         Ok(response)
     }
 
-    /// A range of a file that must be decoded as a whole.
+    /// A range of a file that must be decoded as a whole. The whole takes its part of the budget while it is decoded, the
+    /// range until it is sent.
     async fn decoded(
         &self,
         ino: Ino,
         stat: &Stat,
-        range: std::ops::Range<u64>,
-    ) -> Result<Body, imagefs::Error> {
+        range: Range<u64>,
+        buffers: &Buffers,
+    ) -> Result<Result<Body, Exhausted>, imagefs::Error> {
         let image = self.image.clone();
-        let decode = move || {
-            image
-                .bytes(ino)
-                .map(|bytes| bytes::Bytes::from(bytes.into_owned()))
+        let mut hold = buffers.hold();
+        if let Err(exhausted) = hold.grow(usize::try_from(stat.size).unwrap_or(usize::MAX)) {
+            return Ok(Err(exhausted));
+        }
+        let decode = move || -> Result<Body, imagefs::Error> {
+            let bytes = image.bytes(ino)?;
+            let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
+            let (start, end) = (clamp(range.start), clamp(range.end));
+            let part = if end - start == bytes.len() {
+                Bytes::from(bytes.into_owned())
+            } else {
+                // A slice of the whole would keep all of it.
+                Bytes::copy_from_slice(&bytes[start..end])
+            };
+            hold.shrink(part.len());
+            Ok(Body::bytes(part).holding(hold))
         };
-        let bytes = off_thread(stat.size, decode).await?;
-        let clamp = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(bytes.len());
-        Ok(Body::bytes(
-            bytes.slice(clamp(range.start)..clamp(range.end)),
-        ))
+        off_thread(decode).await.map(Ok)
+    }
+
+    /// What is known of the bytes of a file; nothing when they must be decoded each time.
+    fn touched(&self, ino: Ino, stat: &Stat) -> Option<Touched> {
+        let is_decoded = matches!(stat.class, Class::Blocks | Class::Sparse);
+        (!is_decoded).then(|| Touched {
+            files: Arc::clone(&self.known),
+            index: ino.index() as usize,
+            bit: TOUCHED,
+            size: stat.size,
+        })
     }
 
     /// Whether a file is an SQLite database, whatever its name.
-    fn is_database(&self, ino: Ino) -> Result<bool, imagefs::Error> {
+    async fn is_database(&self, ino: Ino) -> Result<bool, imagefs::Error> {
         let known = &self.known[ino.index() as usize];
         if known.load(Ordering::Relaxed) & LOOKED == 0 {
-            let mut start = [0; 16];
-            let count = self.image.read_at(ino, 0, &mut start)?;
-            let found = if &start[..count] == b"SQLite format 3\0" {
-                IS_DATABASE
-            } else {
-                0
-            };
+            let image = self.image.clone();
+            let is_one = off_thread(move || {
+                let mut start = [0; 16];
+                let count = image.read_at(ino, 0, &mut start)?;
+                Ok::<_, imagefs::Error>(&start[..count] == b"SQLite format 3\0")
+            });
+            let found = if is_one.await? { IS_DATABASE } else { 0 };
             known.fetch_or(LOOKED | found, Ordering::Relaxed);
         }
         Ok(known.load(Ordering::Relaxed) & IS_DATABASE != 0)
@@ -213,7 +241,7 @@ impl StaticFiles {
         let known = &self.known[ino.index() as usize];
         if known.load(Ordering::Relaxed) & FRAME_CHECKED == 0 {
             let (image, size) = (self.image.clone(), stat.size);
-            let good = off_thread(size, move || {
+            let good = off_thread(move || {
                 let hash = image.content_hash(ino).unwrap_or_default();
                 let frame = image.frame(ino)?.unwrap_or_default();
                 Ok::<_, imagefs::Error>(decodes_to(frame, size, &hash))
@@ -228,50 +256,11 @@ impl StaticFiles {
     }
 }
 
-/// Runs a decode here or, when it may take long, on a thread for such things.
-async fn off_thread<T: Send + 'static>(size: u64, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if size <= DECODE_INLINE_MAX {
-        return work();
-    }
+/// Runs what hashes or decodes on a thread for such things. Even a small file may need a large dictionary first.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(failed) => std::panic::resume_unwind(failed.into_panic()),
-    }
-}
-
-/// Whether `frame` is one plain zstd frame of the declared size and content that any browser can decode.
-fn decodes_to(frame: &[u8], size: u64, hash: &[u8; 32]) -> bool {
-    use std::io::Read;
-    use zstd::zstd_safe;
-    // Skippable frames and dictionaries are excluded by the header; a second frame by the length of the first.
-    let plain = frame.starts_with(&zstd_safe::MAGICNUMBER.to_le_bytes())
-        && zstd_safe::get_dict_id_from_frame(frame).is_none()
-        && zstd_safe::find_frame_compressed_size(frame) == Ok(frame.len());
-    if !plain {
-        return false;
-    }
-    let Ok(decoder) = zstd::Decoder::with_buffer(frame) else {
-        return false;
-    };
-    let mut decoder = decoder.single_frame();
-    if decoder.window_log_max(WINDOW_LOG_MAX).is_err() {
-        return false;
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut piece = vec![0; 64 * 1024];
-    let mut total = 0;
-    loop {
-        match decoder.read(&mut piece) {
-            Ok(0) => return total == size && hasher.finalize() == *hash,
-            Ok(count) => {
-                total += count as u64;
-                if total > size {
-                    return false;
-                }
-                hasher.update(&piece[..count]);
-            }
-            Err(_) => return false,
-        }
     }
 }
 
@@ -362,93 +351,103 @@ pub(crate) fn status_only(status: StatusCode) -> Response<Body> {
     response
 }
 
-/// Whether the client names zstd among its codings, and does not refuse it.
-fn accepts_zstd(headers: &HeaderMap) -> bool {
-    let values = headers.get_all(header::ACCEPT_ENCODING).iter();
-    let mut codings = values
-        .filter_map(|v| v.to_str().ok())
-        .flat_map(|v| v.split(','));
-    codings.any(|coding| {
-        let mut parts = coding.split(';').map(str::trim);
-        let named = parts
-            .next()
-            .is_some_and(|name| name.eq_ignore_ascii_case("zstd"));
-        let refused = parts
-            .filter_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")))
-            .any(|q| q.parse::<f32>().map_or(true, |q| q <= 0.0));
-        named && !refused
-    })
+/// Not now, but soon.
+pub(crate) fn unavailable() -> Response<Body> {
+    let mut response = status_only(StatusCode::SERVICE_UNAVAILABLE);
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        let pair = |&(name, value): &(&'static str, &'static str)| {
-            (
-                HeaderName::from_static(name),
-                HeaderValue::from_static(value),
-            )
+    use http_body_util::BodyExt;
+    use hyper::body::Body as _;
+    use imagefs::scan::{ScanOptions, scan};
+    use imagefs::writer::{PackOptions, pack};
+    use std::pin::Pin;
+    use std::task::{Context, Waker};
+
+    /// An image with one file, stored in a class of its own.
+    fn image(name: &str, content: &[u8], class: Class) -> (Image, StaticFile) {
+        let folder = tempfile::tempdir().unwrap();
+        let (tree, path) = (folder.path().join("tree"), folder.path().join("image"));
+        std::fs::create_dir(&tree).unwrap();
+        std::fs::write(tree.join(name), content).unwrap();
+        let options = PackOptions {
+            classes: vec![("*".to_owned(), class)],
+            ..PackOptions::default()
         };
-        pairs.iter().map(pair).collect()
+        let tree = scan(&tree, &ScanOptions::default()).unwrap().tree;
+        pack(tree, &options, &path, &|_| (), &false.into()).unwrap();
+        let image = Image::ingest(&path).unwrap();
+        let file = StaticFile {
+            ino: image.lookup(name.as_bytes()).unwrap(),
+            path: format!("/{name}").into_bytes(),
+            media_type: "text/plain".to_owned(),
+        };
+        (image, file)
     }
 
-    #[test]
-    fn zstd_is_sent_only_to_who_asks() {
-        for (value, accepted) in [
-            ("zstd", true),
-            ("gzip, br, ZSTD;q=0.5", true),
-            ("gzip, zstd;q=0", false),
-            ("zstd;q=nonsense", false),
-            ("*", false),
-            ("", false),
-            ("zstdx", false),
-        ] {
-            assert_eq!(
-                accepts_zstd(&headers(&[("accept-encoding", value)])),
-                accepted,
-                "{value}"
-            );
-        }
+    async fn get(
+        files: &StaticFiles,
+        file: &StaticFile,
+        range: Option<&'static str>,
+        buffers: &Buffers,
+    ) -> Response<Body> {
+        let range = range.map(|range| (header::RANGE, HeaderValue::from_static(range)));
+        let request = FileRequest {
+            method: &Method::GET,
+            headers: &range.into_iter().collect(),
+            buffers,
+        };
+        files.respond(request, file).await.unwrap()
     }
 
-    #[test]
-    fn hostile_frames_are_not_servable() {
-        let plain = b"hello hello hello hello hello".repeat(100);
-        let hash = *blake3::hash(&plain).as_bytes();
-        let size = plain.len() as u64;
-        let good = zstd::bulk::compress(&plain, 3).unwrap();
-        assert!(decodes_to(&good, size, &hash));
-        assert!(!decodes_to(&good, size + 1, &hash), "other size");
-        assert!(!decodes_to(&good, size - 1, &hash), "longer than declared");
-        assert!(!decodes_to(&good, size, &[0; 32]), "other content");
-        assert!(
-            !decodes_to(&good[..good.len() - 1], size, &hash),
-            "cut short"
-        );
-        assert!(!decodes_to(&[], 0, blake3::hash(b"").as_bytes()), "nothing");
-        let twice = [good.as_slice(), &zstd::bulk::compress(b"", 3).unwrap()].concat();
-        assert!(!decodes_to(&twice, size, &hash), "two frames");
-        let skippable = [&[0x50, 0x2A, 0x4D, 0x18, 0, 0, 0, 0], good.as_slice()].concat();
-        assert!(
-            !decodes_to(&skippable, size, &hash),
-            "skippable frame first"
-        );
+    /// Whether the next piece of a body is there at once.
+    fn is_there(body: &mut Body) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        Pin::new(body).poll_frame(&mut context).is_ready()
     }
 
-    #[test]
-    fn a_frame_with_a_large_window_is_not_servable() {
-        let plain = vec![7_u8; 20 << 20];
-        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-        encoder.window_log(24).unwrap();
-        std::io::Write::write_all(&mut encoder, &plain).unwrap();
-        let frame = encoder.finish().unwrap();
-        assert!(!decodes_to(
-            &frame,
-            plain.len() as u64,
-            blake3::hash(&plain).as_bytes()
-        ));
+    #[tokio::test]
+    async fn what_must_be_hashed_first_is_read_elsewhere_and_a_copy_at_once() {
+        let content = vec![b'x'; 300_000];
+        let (image, file) = image("a.txt", &content, Class::Raw);
+        let files = StaticFiles::new(&image, &Manifest::detect(&image));
+        let buffers = Buffers::new(1 << 20);
+        let mut part = get(&files, &file, Some("bytes=0-9"), &buffers).await;
+        assert!(!is_there(part.body_mut()), "the first touch");
+        let mut whole = get(&files, &file, None, &buffers).await;
+        assert!(!is_there(whole.body_mut()), "the rest is not known yet");
+        let read = whole.into_body().collect().await.unwrap().to_bytes();
+        assert!(read == content);
+        let mut again = get(&files, &file, None, &buffers).await;
+        assert!(is_there(again.body_mut()), "all of it is known");
+    }
+
+    #[tokio::test]
+    async fn a_part_of_what_is_decoded_holds_no_more_than_itself() {
+        let content = b"some text ".repeat(30_000);
+        let (image, file) = image("a.txt", &content, Class::Frame);
+        let files = StaticFiles::new(&image, &Manifest::detect(&image));
+        let buffers = Buffers::new(content.len() as u64);
+        let part = get(&files, &file, Some("bytes=5-8"), &buffers).await;
+        assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
+        assert_eq!(buffers.held(), 4);
+        // While this byte is held there is no room to decode the whole again.
+        let refused = get(&files, &file, Some("bytes=0-0"), &buffers).await;
+        assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let text = part.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(&text[..], b"text");
+        assert_eq!(buffers.held(), 0);
+        let whole = get(&files, &file, None, &buffers).await;
+        assert_eq!(buffers.held(), content.len() as u64);
+        drop(whole);
+        assert_eq!(buffers.held(), 0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod buffers;
 pub(crate) mod files;
+mod frames;
 pub(crate) mod gate;
 pub(crate) mod guest_answer;
 pub(crate) mod instances;

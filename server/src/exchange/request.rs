@@ -11,8 +11,8 @@ use hyper::{Method, Request, Response, StatusCode, Version};
 use worker::{Answer, Cost, Ending, NoAnswer};
 
 use crate::exchange::body::Body;
-use crate::exchange::buffers::{Exhausted, Hold};
-use crate::exchange::files::{FileRequest, status_only};
+use crate::exchange::buffers::{Buffers, Exhausted, Hold};
+use crate::exchange::files::{FileRequest, status_only, unavailable};
 use crate::exchange::guest_answer;
 use crate::exchange::instances::Underway;
 use crate::exchange::peers::Peers;
@@ -68,7 +68,7 @@ pub(crate) async fn answer(
     let mut done = respond(&server, &asker, request).await;
     let status = done.response.status();
     if status.as_u16() >= 400 && done.response.body().len() == 0 && access.method != "HEAD" {
-        error_page(&mut done, &request_id).await;
+        error_page(&mut done, &request_id, &server.buffers).await;
     }
     let len = done.response.body().len();
     if access.method == "HEAD" && len > 0 {
@@ -219,6 +219,7 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
             let wanted = FileRequest {
                 method: request.method(),
                 headers: request.headers(),
+                buffers: &server.buffers,
             };
             done.response = hosted
                 .files
@@ -233,6 +234,9 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
                     );
                     status_only(StatusCode::INTERNAL_SERVER_ERROR)
                 });
+            if done.response.status() == StatusCode::SERVICE_UNAVAILABLE {
+                server.metrics.rejected(&hosted.name);
+            }
         }
         Route::Script(script) => {
             let names = [path.as_bytes(), &script.name];
@@ -581,15 +585,6 @@ fn status_of(ending: Ending) -> StatusCode {
     }
 }
 
-/// Not now, but soon.
-pub(crate) fn unavailable() -> Response<Body> {
-    let mut response = status_only(StatusCode::SERVICE_UNAVAILABLE);
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
-}
-
 fn server_timing(headers: &mut HeaderMap, cost: &Cost, queued: Duration) {
     let ms = |ns: u64| format!("{}.{:03}", ns / 1_000_000, ns / 1000 % 1000);
     let queued = ms(u64::try_from(queued.as_nanos()).unwrap_or(u64::MAX));
@@ -607,7 +602,7 @@ fn server_timing(headers: &mut HeaderMap, cost: &Cost, queued: Duration) {
 }
 
 /// A page for an error: the site's own file, or one that says what happened and nothing about how.
-async fn error_page(done: &mut Done, request_id: &str) {
+async fn error_page(done: &mut Done, request_id: &str, buffers: &Buffers) {
     let status = done.response.status();
     if let Some(hosted) = &done.hosted
         && let Some(path) =
@@ -617,6 +612,7 @@ async fn error_page(done: &mut Done, request_id: &str) {
         let wanted = FileRequest {
             method: &Method::GET,
             headers: &HeaderMap::new(),
+            buffers,
         };
         if let Ok(page) = hosted.files.respond(wanted, &file).await
             && page.status() == StatusCode::OK

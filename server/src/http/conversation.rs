@@ -13,6 +13,7 @@ use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
+use crate::exchange::files::unavailable;
 use crate::exchange::peers::Peers;
 use crate::exchange::request;
 use crate::http::activity::{Activity, Asking, Over};
@@ -79,7 +80,7 @@ async fn http_2(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
             let asking = Asking::new(&activity);
             async move {
                 let response = if server.is_crowded() {
-                    request::unavailable()
+                    unavailable()
                 } else {
                     request::answer(server, peers, request).await
                 };
