@@ -26,6 +26,7 @@ use crate::tree::Tree;
 use crate::tree::account::Room;
 use crate::tree::delta::Delta;
 use crate::tree::difference::Difference;
+use crate::tree::reads::ReadSet;
 use crate::tree::trees::Trees;
 use crate::tree::view::View;
 use crate::watchdog::{Canceller, Reason, Run};
@@ -49,6 +50,7 @@ pub struct Builder<'a> {
     bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
     delta: Option<&'a Delta>,
     source: Source,
+    records_reads: bool,
 }
 
 /// A guest in its slot.
@@ -104,6 +106,12 @@ struct FilesLeft {
 }
 
 impl Finished {
+    /// What the instance read of its trees, if [`Builder::record_reads`] asked for it.
+    #[must_use]
+    pub fn reads(&self) -> Option<ReadSet> {
+        self.files.trees.reads(self.files.snapshot.mounts())
+    }
+
     /// What the instance changed of the files it saw, against its snapshot.
     #[must_use]
     pub fn delta(&self) -> Delta {
@@ -173,6 +181,12 @@ impl<'a> Builder<'a> {
         self
     }
 
+    /// Notes what the guest reads of its trees, for [`Finished::reads`].
+    pub fn record_reads(mut self) -> Self {
+        self.records_reads = true;
+        self
+    }
+
     /// Writes one line a trap to `target`.
     pub fn trace(mut self, target: Box<dyn Write + Send>) -> Self {
         self.tracer = Some(Tracer::new(target));
@@ -218,6 +232,11 @@ impl<'a> Builder<'a> {
                 .view
                 .apply(&trees, delta, &Room::of(snapshot.limits(), 0))?;
         }
+        let trees = if self.records_reads {
+            trees.recording()
+        } else {
+            trees
+        };
         let slot = snapshot.take_slot()?;
         let gate = GatePage::get().map_err(Error::system("making the gate page"))?;
         let base = slot.region.base();
@@ -301,6 +320,7 @@ impl Instance {
             bound: Vec::new(),
             delta: None,
             source: Source::default(),
+            records_reads: false,
         }
     }
 
@@ -652,6 +672,13 @@ impl Waiting {
             .as_ref()
             .expect("an instance has its slot until it is finished");
         freeze::freeze(snapshot, slot, registers, state, reseeds)
+    }
+
+    /// What the instance has read of its trees, if [`Builder::record_reads`] asked for it: also what a snapshot of it
+    /// depends on, together with what the snapshot it came from does.
+    #[must_use]
+    pub fn reads(&self) -> Option<ReadSet> {
+        self.instance.trees.reads(self.instance.snapshot.mounts())
     }
 
     /// What the instance has changed of the files it sees, against its snapshot.

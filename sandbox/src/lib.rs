@@ -73,6 +73,7 @@ pub use tree::delta::{Change, ChangedContent, ChangedName, ChangedNode, Delta, O
 pub use tree::host::HostTree;
 pub use tree::image::ImageTree;
 pub use tree::memory::MemoryTree;
+pub use tree::reads::{Read, ReadSet, What};
 pub use tree::scratch::Patch;
 pub use tree::{Entry, Extent, Kind, Metadata, Mounts, Tree};
 pub use watchdog::Canceller;

@@ -128,7 +128,7 @@ impl Running<'_> {
         let mut position = match at {
             At::Position(_) if is_stream(node) => return errno(libc::ESPIPE),
             At::Position(position) => position,
-            At::Offset if appends => self.state.view.metadata(self.trees, node).size,
+            At::Offset if appends => self.state.view.size(self.trees, node),
             At::Offset => file.offset,
         };
         let mut done = 0;
@@ -356,7 +356,7 @@ impl Running<'_> {
         let from = match int(arguments.c) {
             libc::SEEK_SET => 0,
             libc::SEEK_CUR => file.offset,
-            libc::SEEK_END => self.state.view.metadata(self.trees, file.node).size,
+            libc::SEEK_END => self.state.view.size(self.trees, file.node),
             _ => return errno(libc::EINVAL),
         };
         let to = i64::try_from(from)

@@ -165,6 +165,8 @@ impl Running<'_> {
             node,
             window,
         });
+        self.trees
+            .mapped(tree, number, file_offset.get(), shown.len().get());
         Ok(Some(range.start().get()))
     }
 

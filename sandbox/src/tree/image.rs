@@ -108,6 +108,10 @@ impl Tree for ImageTree {
     }
 
     fn name_of(&self, node: u32) -> Option<(u32, Vec<u8>)> {
+        if let Some(directory) = self.directory(node) {
+            let name = self.image.dir_name(directory).to_vec();
+            return Some((self.image.parent(directory).index(), name));
+        }
         let directories = (0..self.image.dir_count()).filter_map(|index| self.directory(index));
         for directory in directories {
             let mut entries = self.image.read_dir(directory);

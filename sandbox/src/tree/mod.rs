@@ -18,6 +18,7 @@ mod node;
 mod overlay;
 mod points;
 pub(crate) mod process;
+pub(crate) mod reads;
 pub(crate) mod scratch;
 pub(crate) mod trees;
 pub(crate) mod view;

@@ -216,6 +216,15 @@ impl View {
         }
     }
 
+    /// The length of a file.
+    pub(crate) fn size(&self, trees: &Trees, node: Node) -> u64 {
+        match (node, self.overlay.copy(node)) {
+            (_, Some(copy)) => copy.size(),
+            (Node::Base(tree, number), None) => trees.size(tree, number),
+            _ => self.metadata(trees, node).size,
+        }
+    }
+
     /// Where a symbolic link points.
     pub(crate) fn read_link<'a>(&'a self, trees: &'a Trees, node: Node) -> Option<Cow<'a, [u8]>> {
         match node {
@@ -321,19 +330,34 @@ impl View {
         }
     }
 
+    /// The name of a directory in the one above it.
+    fn name_in(&self, trees: &Trees, parent: Node, directory: Node) -> Option<Vec<u8>> {
+        let is_point = |(_, tree): &(&[u8], u8)| trees.root(*tree) == directory;
+        if let Some((name, _)) = self.points.within(parent).find(is_point) {
+            return Some(name.to_vec());
+        }
+        let own = self.overlay.names(parent).into_iter().flatten();
+        if let Some((name, _)) = { own }.find(|(_, node)| **node == Some(directory)) {
+            return Some(name.clone());
+        }
+        let Node::Base(tree, number) = directory else {
+            return None;
+        };
+        let (above, name) = trees.name_of(tree, number)?;
+        let is_seen = Node::Base(tree, above) == parent
+            && self.overlay.name(parent, &name).is_none()
+            && !self.is_mount_point(parent, &name);
+        is_seen.then_some(name)
+    }
+
     /// The absolute path of a directory.
     pub(crate) fn path_of(&self, trees: &Trees, directory: Node) -> Result<Vec<u8>, Errno> {
         let mut names: Vec<Vec<u8>> = Vec::new();
         let mut at = directory;
         while at != self.root {
             let parent = self.parent(trees, at);
-            let mut found = None;
-            self.list(trees, parent, |name, node, _| {
-                if node == at {
-                    found = Some(name.to_vec());
-                }
-            });
-            names.push(found.ok_or(Errno(libc::ENOENT))?);
+            let name = self.name_in(trees, parent, at);
+            names.push(name.ok_or(Errno(libc::ENOENT))?);
             at = parent;
             if names.iter().map(Vec::len).sum::<usize>() > super::walk::PATH_MAX {
                 return Err(Errno(libc::ENAMETOOLONG));

@@ -212,7 +212,7 @@ impl View {
     ) -> Result<&mut ScratchFile, Errno> {
         match node {
             Node::Base(tree, number) => {
-                let size = trees.metadata(tree, number).size;
+                let size = trees.size(tree, number);
                 self.overlay.altered_mut(node).modified_ns = Some(now_ns);
                 Ok(self.overlay.copy_mut(node, size))
             }

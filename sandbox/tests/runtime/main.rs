@@ -16,6 +16,7 @@ mod many;
 mod memory;
 mod outside;
 mod pointers;
+mod reads;
 mod residue;
 mod stored;
 mod support;
