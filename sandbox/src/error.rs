@@ -55,7 +55,7 @@ pub enum Error {
     #[error("cannot freeze: {reason}")]
     CannotFreeze {
         /// Why not.
-        reason: &'static str,
+        reason: Unfreezable,
     },
     /// The instance holds on to a tree that was bound for it alone, which a snapshot does not carry.
     #[error("cannot freeze: of the tree bound at {path:?} {by}")]
@@ -69,7 +69,7 @@ pub enum Error {
     #[error("cannot store the snapshot: {reason}")]
     CannotStore {
         /// What that is.
-        reason: &'static str,
+        reason: Unstorable,
     },
     /// A stored snapshot is not one of this program with these limits, or damaged.
     #[error("stored snapshot refused: {reason}")]
@@ -139,6 +139,45 @@ impl fmt::Display for Hold {
             Hold::Change => "something has been changed",
         })
     }
+}
+
+/// Why an instance cannot be frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfreezable {
+    /// A fiber's return stack is no part of a snapshot.
+    #[error("a fiber is alive")]
+    Fiber,
+    /// What was derived from them would be the same in all clones.
+    #[error("the guest has read random bytes and does not declare that it reseeds")]
+    RandomBytes,
+    /// An entry of the return stack follows no call of the text.
+    #[error("the return stack is damaged")]
+    ReturnStack,
+    /// A page that the guest has written is not there any more.
+    #[error("a page of the instance cannot be read")]
+    Page,
+}
+
+/// What a snapshot holds that a file cannot carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unstorable {
+    /// It is the start of a program, which the program itself is enough for.
+    #[error("it has not run")]
+    Start,
+    /// A file is mapped.
+    #[error("it maps a file")]
+    Mapping,
+    /// Files are open.
+    #[error("it holds files open")]
+    OpenFiles,
+    /// Files were made or changed.
+    #[error("it has files of its own")]
+    Files,
+    /// What describes it is longer than any restored snapshot's may be.
+    #[error("its description is too long")]
+    Description,
 }
 
 impl Error {

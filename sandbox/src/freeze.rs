@@ -7,7 +7,7 @@
 
 use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
-use crate::error::Error;
+use crate::error::{Error, Unfreezable};
 use crate::slot::Slot;
 use crate::snapshot::{Frozen, Snapshot};
 use crate::state::State;
@@ -30,13 +30,13 @@ pub(crate) fn freeze(
 ) -> Result<Snapshot, Error> {
     let reject = |reason| Err(Error::CannotFreeze { reason });
     if state.jumps.has_fibers() {
-        return reject("a fiber is alive");
+        return reject(Unfreezable::Fiber);
     }
     if state.has_read_random && !reseeds {
-        return reject("the guest has read random bytes and does not declare that it reseeds");
+        return reject(Unfreezable::RandomBytes);
     }
     let Some(returns) = relative_returns(origin, slot, registers) else {
-        return reject("the return stack is damaged");
+        return reject(Unfreezable::ReturnStack);
     };
     let mut state = state.clone();
     state.release(origin.mounts())?;
@@ -110,7 +110,7 @@ fn filled_pages(origin: &Snapshot, slot: &Slot) -> Result<Pages, Error> {
         slot.region
             .copy_in(at.into(), &mut page)
             .map_err(|_| Error::CannotFreeze {
-                reason: "a page of the instance cannot be read",
+                reason: Unfreezable::Page,
             })?;
         pages.insert(at, page);
     }

@@ -58,7 +58,7 @@ extern crate self as sandbox;
 mod tests;
 
 pub use channel::{Input, Output};
-pub use error::{Error, Hold};
+pub use error::{Error, Hold, Unfreezable, Unstorable};
 pub use hot::WrittenPages;
 pub use instance::{Builder, Finished, Instance, Waiting};
 pub use limits::{LimitKind, Limits};

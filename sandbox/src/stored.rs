@@ -12,7 +12,7 @@
 
 use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
-use crate::error::Error;
+use crate::error::{Error, Unstorable};
 use crate::files::Files;
 use crate::jumps::{Jumps, StoredJumps};
 use crate::layout::Edges;
@@ -71,13 +71,13 @@ impl Snapshot {
     pub fn store(&self, to: &mut dyn Write) -> Result<(), Error> {
         let (head, pages) = self.to_store()?;
         let json = serde_json::to_vec(&head).map_err(|_| Error::CannotStore {
-            reason: "its description cannot be written",
+            reason: Unstorable::Description,
         })?;
         let len = u32::try_from(json.len())
             .ok()
             .filter(|_| json.len() <= HEAD_MAX)
             .ok_or(Error::CannotStore {
-                reason: "its description is too long",
+                reason: Unstorable::Description,
             })?;
         let padding = (PREFIX + json.len()).next_multiple_of(PAGE) - PREFIX - json.len();
         let mut write = || -> io::Result<()> {
@@ -95,18 +95,18 @@ impl Snapshot {
     fn to_store(&self) -> Result<(Head, &[u8]), Error> {
         let cannot = |reason| Error::CannotStore { reason };
         let Start::Accept(frozen) = self.start() else {
-            return Err(cannot("it has not run"));
+            return Err(cannot(Unstorable::Start));
         };
         let state = self.state();
         if !state.memory.windows.is_empty() {
-            return Err(cannot("it maps a file"));
+            return Err(cannot(Unstorable::Mapping));
         }
         if !state.files.are_default() {
-            return Err(cannot("it holds files open"));
+            return Err(cannot(Unstorable::OpenFiles));
         }
         let working_directory = state.process.path().unwrap_or_default().to_vec();
         if !state.has_no_files(self.mounts(), self.trees()) {
-            return Err(cannot("it has files of its own"));
+            return Err(cannot(Unstorable::Files));
         }
         let mut runs = Vec::new();
         let mut stored = PageAligned::ZERO;

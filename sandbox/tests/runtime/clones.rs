@@ -236,7 +236,11 @@ fn guest_that_has_read_random_bytes_must_declare_that_it_reseeds() {
             .expect("it accepts")
     };
     let error = waiting().freeze(false).expect_err("it must declare");
-    assert!(matches!(error, Error::CannotFreeze { .. }), "{error}");
+    let reason = sandbox::Unfreezable::RandomBytes;
+    assert!(
+        matches!(error, Error::CannotFreeze { reason: why } if why == reason),
+        "{error}"
+    );
     waiting().freeze(true).expect("it declares");
 }
 

@@ -3,7 +3,7 @@
 use crate::support::{AREA, Script, sandbox, snapshot};
 use sandbox::{
     Error, Finished, Input, Instance, Limits, MemoryTree, Mounts, Outcome, Request, Snapshot,
-    Waiting,
+    Unstorable, Waiting,
 };
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -105,7 +105,7 @@ fn only_memory_can_be_stored() {
         Err(Error::CannotStore { reason }) => reason,
         other => panic!("{other:?}"),
     };
-    assert_eq!(reason(&start()), "it has not run");
+    assert_eq!(reason(&start()), Unstorable::Start);
     let open = |path: &str, flags: u64| {
         Script::new()
             .path(AREA, path)
@@ -114,10 +114,10 @@ fn only_memory_can_be_stored() {
     let frozen = |script| waiting(script).freeze(false).expect("it can be frozen");
     assert_eq!(
         reason(&frozen(open("/site/page", 0))),
-        "it holds files open"
+        Unstorable::OpenFiles
     );
     let closed = open("/tmp/own", 0o101).call(libc::SYS_close, [3]);
-    assert_eq!(reason(&frozen(closed)), "it has files of its own");
+    assert_eq!(reason(&frozen(closed)), Unstorable::Files);
     let read = open("/site/page", 0).call(libc::SYS_close, [3]);
     stored(&frozen(read));
 }
