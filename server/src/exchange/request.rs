@@ -21,7 +21,7 @@ use crate::exchange::refusal;
 use crate::hosting::Hosted;
 use crate::ops::log::{Access, Level};
 use crate::site::cgi::{self, Facts};
-use crate::site::path::{Host, SitePath};
+use crate::site::path::{Host, Refusal, SitePath};
 use crate::site::read_only::{Refused, Writes};
 use crate::site::route::{Route, Script};
 use crate::state::Server;
@@ -207,8 +207,13 @@ async fn respond(server: &Server, asker: &Asker<'_>, request: Request<Incoming>)
         done.response = method_not_allowed(hosted.link.is_some());
         return done;
     }
-    let Ok(path) = SitePath::parse(request.uri().path()) else {
-        return done;
+    let path = match SitePath::parse(request.uri().path()) {
+        Ok(path) => path,
+        Err(Refusal::TooLong) => {
+            done.response = status_only(StatusCode::URI_TOO_LONG);
+            return done;
+        }
+        Err(_) => return done,
     };
     match hosted.site.router.route(&path) {
         Route::Denied => done.response = status_only(StatusCode::FORBIDDEN),

@@ -99,7 +99,7 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
     add("HTTP_HOST", facts.host.as_bytes());
     add("HTTP_X_REQUEST_ID", facts.request_id.as_bytes());
     for name in facts.headers.keys() {
-        if LEFT_OUT.contains(&name.as_str()) || name.as_str().contains('_') {
+        if LEFT_OUT.contains(&name.as_str()) || !is_plain(name.as_str()) {
             continue;
         }
         let separator: &[u8] = if name == header::COOKIE { b"; " } else { b", " };
@@ -123,6 +123,12 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
         return Err(TooLarge);
     }
     Ok(pairs)
+}
+
+/// Whether PHP would read a header's name as it came. `.`, `_` and others become `_` in a variable's name, so that another
+/// header would pass for the one that a proxy has checked.
+fn is_plain(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
 }
 
 /// The variables of a warm-up request: a plain GET of nobody's.
@@ -187,6 +193,8 @@ mod tests {
             ("content-type", "text/plain"),
             ("proxy", "evil"),
             ("x_forged", "evil"),
+            ("x.forwarded.for", "evil"),
+            ("x+forged", "evil"),
             ("connection", "close"),
             ("x-request-id", "theirs"),
         ] {

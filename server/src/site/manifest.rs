@@ -14,7 +14,7 @@ use imagefs::{Image, Kind};
 use serde::Deserialize;
 
 use crate::site::application::Application;
-use crate::site::pattern::Pattern;
+use crate::site::pattern::{self, Pattern};
 use crate::site::read_only::ReadOnly;
 use crate::site::units::{Size, Span};
 
@@ -152,12 +152,15 @@ pub(crate) struct SiteSection {
     pub(crate) hosts: Vec<String>,
     /// Script that answers what is not there.
     pub(crate) front_controller: Option<String>,
+    #[serde(deserialize_with = "pattern::list")]
     pub(crate) deny: Vec<Pattern>,
     /// Scripts that may run; every `.php` file when not given.
+    #[serde(deserialize_with = "pattern::optional_list")]
     pub(crate) php: Option<Vec<Pattern>>,
     /// Media types by extension, over the built-in ones.
     pub(crate) types: BTreeMap<String, String>,
     /// Response headers of files, by pattern.
+    #[serde(deserialize_with = "pattern::table")]
     pub(crate) headers: BTreeMap<Pattern, BTreeMap<String, String>>,
     /// Files shown for an error status.
     pub(crate) errors: BTreeMap<String, String>,
@@ -561,5 +564,40 @@ mod tests {
             "zapp.constant.C=text:x y",
         ];
         assert_eq!(lines, expected);
+    }
+
+    /// Case limits-04-manifest-bomb: 8 KB of an image became 3 GB and 26 seconds.
+    #[test]
+    fn lists_of_patterns_are_bounded() {
+        let list = |key: &str, count: usize| {
+            let patterns = (0..count)
+                .map(|n| format!("\"/a{n}/**\""))
+                .collect::<Vec<_>>();
+            Manifest::parse(&format!("schema = 1\n{key} = [{}]", patterns.join(", ")))
+        };
+        for key in [
+            "site.deny",
+            "site.php",
+            "read_only.screens",
+            "read_only.forms",
+            "read_only.except",
+        ] {
+            list(key, 256).unwrap();
+            let refused = list(key, 257).unwrap_err().to_string();
+            assert!(
+                refused.contains("more than 256 patterns"),
+                "{key}: {refused}"
+            );
+        }
+        let table = |count: usize| {
+            let rows = (0..count).map(|n| format!("\"/a{n}\" = {{}}\n"));
+            Manifest::parse(&format!(
+                "schema = 1\n[site.headers]\n{}",
+                rows.collect::<String>()
+            ))
+        };
+        table(256).unwrap();
+        let refused = table(257).unwrap_err().to_string();
+        assert!(refused.contains("more than 256 patterns"), "{refused}");
     }
 }

@@ -6,6 +6,10 @@
 //! about a path.
 
 use hyper::Version;
+use imagefs::format::{DEPTH_MAX, PATH_MAX};
+
+/// Segments of a path at most: as many as an image nests directories, and a name in the last.
+const SEGMENTS_MAX: u32 = DEPTH_MAX + 1;
 
 /// Why a request's target cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +26,9 @@ pub(crate) enum Refusal {
     /// NUL, another control character, or a backslash.
     #[error("forbidden character in the path")]
     ForbiddenByte,
+    /// More bytes or segments than a path of an image has.
+    #[error("the path is longer than any path of an image")]
+    TooLong,
     /// `..` would leave the root.
     #[error("the path leaves the root")]
     AboveRoot,
@@ -38,12 +45,21 @@ impl SitePath {
     /// Reads the path of a request target, as it came over the wire, without the query.
     pub(crate) fn parse(raw: &str) -> Result<SitePath, Refusal> {
         let rest = raw.strip_prefix('/').ok_or(Refusal::NotAPath)?;
+        // Before anything is made of it. Every encoded byte takes three.
+        if raw.len() > 3 * PATH_MAX {
+            return Err(Refusal::TooLong);
+        }
         let mut path: Vec<u8> = Vec::with_capacity(raw.len());
         let mut directory = rest.is_empty();
+        let mut segments = 0;
         for segment in rest.split('/') {
             directory = true;
             if segment.is_empty() {
                 continue;
+            }
+            segments += 1;
+            if segments > SEGMENTS_MAX || path.len() > PATH_MAX {
+                return Err(Refusal::TooLong);
             }
             let decoded = decode(segment)?;
             match decoded.as_slice() {
@@ -65,6 +81,9 @@ impl SitePath {
         }
         if directory {
             path.push(b'/');
+        }
+        if path.len() > PATH_MAX + 1 {
+            return Err(Refusal::TooLong);
         }
         Ok(SitePath(path))
     }
@@ -240,6 +259,32 @@ mod tests {
 
     fn path(raw: &str) -> Result<String, Refusal> {
         SitePath::parse(raw).map(|p| String::from_utf8_lossy(p.as_bytes()).into_owned())
+    }
+
+    /// Case limits-03-deny-quadratic: a path of 60 KB cost seconds of the executor's time.
+    #[test]
+    fn paths_longer_than_an_image_has_are_refused() {
+        let parse = |raw: String| SitePath::parse(&raw).map(|path| path.as_bytes().len());
+        assert_eq!(
+            parse(format!("/{}", "a".repeat(PATH_MAX))),
+            Ok(PATH_MAX + 1)
+        );
+        assert_eq!(
+            parse(format!("/{}", "a".repeat(PATH_MAX + 1))),
+            Err(Refusal::TooLong)
+        );
+        assert_eq!(
+            parse(format!("/{}", "%41".repeat(PATH_MAX - 1))),
+            Ok(PATH_MAX)
+        );
+        assert_eq!(
+            parse(format!("/{}", "%41".repeat(PATH_MAX + 1))),
+            Err(Refusal::TooLong)
+        );
+        assert_eq!(parse("/a".repeat(256)), Ok(512));
+        assert_eq!(parse("/a".repeat(257)), Err(Refusal::TooLong));
+        assert_eq!(parse("/a".repeat(30_000)), Err(Refusal::TooLong));
+        assert_eq!(parse("/a/..".repeat(2_000)), Err(Refusal::TooLong));
     }
 
     #[test]

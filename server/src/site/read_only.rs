@@ -8,7 +8,7 @@
 use hyper::Method;
 use serde::Deserialize;
 
-use crate::site::pattern::Pattern;
+use crate::site::pattern::{self, Pattern};
 
 /// `[read_only]`: what is answered with an explanation instead of being run.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -16,10 +16,13 @@ use crate::site::pattern::Pattern;
 pub(crate) struct ReadOnly {
     pub(crate) writes: Writes,
     /// Scripts and paths that only make sense where changes are kept.
+    #[serde(deserialize_with = "pattern::optional_list")]
     pub(crate) screens: Option<Vec<Pattern>>,
     /// Scripts and paths that are refused when something is sent to them.
+    #[serde(deserialize_with = "pattern::optional_list")]
     pub(crate) forms: Option<Vec<Pattern>>,
     /// What is run all the same.
+    #[serde(deserialize_with = "pattern::optional_list")]
     pub(crate) except: Option<Vec<Exception>>,
     /// A file of the site that is shown instead of the built-in page.
     pub(crate) page: Option<String>,

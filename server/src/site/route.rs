@@ -247,15 +247,11 @@ impl Router {
     /// Whether a rule forbids a path or one of its prefixes.
     fn is_denied(&self, path: &[u8]) -> bool {
         let whole = path.strip_suffix(b"/").unwrap_or(path);
-        let ends = whole
-            .iter()
-            .enumerate()
-            .filter(|&(at, &b)| at > 0 && b == b'/')
-            .map(|(at, _)| at);
-        ends.chain([whole.len()]).any(|end| {
-            let prefix = &whole[..end];
-            is_always_denied(prefix) || self.site.deny.iter().any(|p| p.matches(prefix))
-        })
+        let segments = whole.split(|&b| b == b'/').skip(1).enumerate();
+        segments
+            .into_iter()
+            .any(|(depth, name)| is_always_denied(name, depth == 0))
+            || self.site.deny.iter().any(|p| p.matches_within(whole))
     }
 
     /// Follows a path from the site's root to the first regular file, or to its end. Symlinks are followed inside the
@@ -331,15 +327,14 @@ impl Router {
 }
 
 /// Hidden names (but `.well-known`), the manifest, back-ups of editors, and what only PHP reads.
-fn is_always_denied(prefix: &[u8]) -> bool {
-    let name = prefix.rsplit(|&b| b == b'/').next().unwrap_or(prefix);
-    let hidden = name.starts_with(b".") && prefix != b"/.well-known";
+fn is_always_denied(name: &[u8], is_at_root: bool) -> bool {
+    let hidden = name.starts_with(b".") && !(is_at_root && name == b".well-known");
     let extension = name.rsplit(|&b| b == b'.').next().unwrap_or(name);
     let unreadable = name.contains(&b'.')
         && types::is_never_static(extension)
         && !types::is_script(name)
         && !extension.eq_ignore_ascii_case(b"toml");
-    hidden || name.ends_with(b"~") || unreadable || prefix == b"/zapp.toml"
+    hidden || name.ends_with(b"~") || unreadable || (is_at_root && name == b"zapp.toml")
 }
 
 #[cfg(test)]
