@@ -6,7 +6,8 @@
 //! a socket, and nothing is remembered between requests but passwords that were right.
 //!
 //! The model is Apache 2.4 with `AllowOverride All` for the document root: a request goes through Apache's phases in
-//! Apache's order (`engine`), sections are merged as its modules merge theirs (`section`, `module`). Where Apache would only send a script's source instead of running it, this says
+//! Apache's order (`engine`), sections are merged as its modules merge theirs (`section`, `module`), and a test runs both
+//! on the same files (`tests/it/apache.rs`). Where Apache would only send a script's source instead of running it, this says
 //! [`Handler::Never`]. What is not understood is a [`Finding`] with file and line; [`Class::WouldDeny`] when something
 //! might be seen that should not be. What cannot be checked here, such as `Require ldap-user`, lets nobody in.
 //!
