@@ -13,7 +13,7 @@ use super::open::Opened;
 use super::{Phase, Work};
 use crate::error::{Error, printable};
 use crate::scan::Note;
-use crate::sqlite::{self, Mode};
+use crate::sqlite::{self, Mode, SidecarKind};
 use crate::tree::{Node, NodeId, Source, Tree};
 
 /// A database found in the tree.
@@ -33,17 +33,22 @@ struct Name {
 }
 
 impl Name {
-    /// A file beside it, by what its name has more.
-    fn beside(&self, tree: &Tree, suffix: &[u8]) -> Option<NodeId> {
-        let name = [&self.name, suffix].concat();
+    /// The sidecar of this kind beside it.
+    fn sidecar(&self, tree: &Tree, kind: SidecarKind) -> Option<NodeId> {
+        let name = [&self.name, kind.suffix().as_bytes()].concat();
         tree.child(self.dir, &name)
             .filter(|&id| matches!(tree.node(id), Node::File { .. }))
     }
 
+    /// Where that sidecar is, or would be.
+    fn sidecar_path(&self, kind: SidecarKind) -> Vec<u8> {
+        [&self.path, kind.suffix().as_bytes()].concat()
+    }
+
     /// Whether a log with content lies beside it.
     fn has_log(&self, tree: &Tree) -> bool {
-        [&b"-wal"[..], b"-journal"].iter().any(|suffix| {
-            let log = self.beside(tree, suffix).map(|id| tree.node(id));
+        [SidecarKind::Wal, SidecarKind::Journal].iter().any(|kind| {
+            let log = self.sidecar(tree, *kind).map(|id| tree.node(id));
             matches!(log, Some(Node::File { size, .. }) if *size > 0)
         })
     }
@@ -199,11 +204,11 @@ fn one(
         }
     }
     for name in &database.names {
-        for suffix in [&b"-wal"[..], b"-shm", b"-journal"] {
-            if name.beside(tree, suffix).is_some() {
-                tree.unlink(name.dir, &[&name.name, suffix].concat());
+        for kind in SidecarKind::ALL {
+            if name.sidecar(tree, kind).is_some() {
+                tree.unlink(name.dir, &[&name.name, kind.suffix().as_bytes()].concat());
                 notes.push(Note {
-                    path: [&name.path, suffix].concat(),
+                    path: name.sidecar_path(kind),
                     what: "left out: it belongs to the database beside it".into(),
                 });
             }
@@ -222,13 +227,12 @@ fn from_parts(
     shown: PathBuf,
 ) -> Result<sqlite::Prepared, Error> {
     let mut main = Reading::new(tree, &name.path, database.node)?;
-    let sidecar = |suffix: &[u8]| {
-        let path = [&name.path, suffix].concat();
-        name.beside(tree, suffix)
-            .map(|id| Reading::new(tree, &path, id))
+    let sidecar = |kind| {
+        name.sidecar(tree, kind)
+            .map(|id| Reading::new(tree, &name.sidecar_path(kind), id))
             .transpose()
     };
-    let (mut wal, mut journal) = (sidecar(b"-wal")?, sidecar(b"-journal")?);
+    let (mut wal, mut journal) = (sidecar(SidecarKind::Wal)?, sidecar(SidecarKind::Journal)?);
     let parts = sqlite::Parts {
         database: &mut main,
         wal: wal.as_mut().map(|r| r as &mut dyn Read),

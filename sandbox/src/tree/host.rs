@@ -138,16 +138,7 @@ impl Tree for HostTree {
     fn metadata(&self, node: u32) -> Metadata {
         let facts = self.path(node).and_then(|below| self.facts(&below).ok());
         let Some(facts) = facts else {
-            let kind = Kind::Regular;
-            return Metadata {
-                kind,
-                mode: 0,
-                links: 0,
-                uid: 0,
-                gid: 0,
-                size: 0,
-                modified_ns: 0,
-            };
+            return Metadata::none();
         };
         Metadata {
             kind: kind_of(facts.file_type()).unwrap_or(Kind::Regular),

@@ -101,10 +101,10 @@ impl Mounts {
         trees: &Trees,
         bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
     ) -> Result<Trees, Error> {
-        let mut all: Vec<_> = self.list.iter().map(|mount| mount.tree.clone()).collect();
         if bound.is_empty() {
             return Ok(trees.clone());
         }
+        let mut all: Vec<_> = self.list.iter().map(|mount| mount.tree.clone()).collect();
         for (path, tree) in bound {
             let is_here = |mount: &Mount| names(&mount.path).eq(names(&path));
             let index = self.list.iter().rposition(is_here);

@@ -3,8 +3,9 @@
 use super::mounts::Mounts;
 use super::reads::{ReadSet, Reads, What};
 use super::{Entry, Extent, Kind, Metadata, Node, Tree};
+use crate::lock::lock;
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 /// The trees of one instance, by number; cheap to clone.
 #[derive(Debug, Clone)]
@@ -170,8 +171,4 @@ impl Trees {
             reads.note((tree, node), What::Size);
         });
     }
-}
-
-fn lock(reads: &Mutex<Reads>) -> MutexGuard<'_, Reads> {
-    reads.lock().unwrap_or_else(PoisonError::into_inner)
 }

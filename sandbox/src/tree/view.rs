@@ -27,11 +27,7 @@ pub(crate) struct View {
 impl View {
     /// The view at the start of a program: the trees, `/dev`, and an empty `/tmp`.
     pub(crate) fn new(mounts: &Mounts, trees: &Trees) -> Result<View, Error> {
-        let mut view = View {
-            root: Node::Scratch(0),
-            points: Points::default(),
-            overlay: Overlay::default(),
-        };
+        let mut view = View::nothing();
         view.root = match mounts.paths().find(|(_, path)| *path == b"/") {
             Some((tree, _)) => trees.root(tree),
             // The first inode is number 0: it is its own parent.
@@ -55,12 +51,15 @@ impl View {
 
     /// Takes the view away; what stays shows nothing.
     pub(crate) fn take(&mut self) -> View {
-        let nothing = View {
+        std::mem::replace(self, View::nothing())
+    }
+
+    fn nothing() -> View {
+        View {
             root: Node::Scratch(0),
             points: Points::default(),
             overlay: Overlay::default(),
-        };
-        std::mem::replace(self, nothing)
+        }
     }
 
     /// Finds the mount points that are not known yet: at the start all, later those inside trees that have

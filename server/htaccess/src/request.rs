@@ -35,6 +35,29 @@ pub struct Request<'a> {
     pub time: i64,
 }
 
+impl<'a> Request<'a> {
+    /// A GET of a path without a query, over HTTP/1.1, of this machine by itself.
+    #[must_use]
+    pub fn get(path: &'a [u8], headers: &'a Table) -> Request<'a> {
+        let localhost = IpAddr::from([127, 0, 0, 1]);
+        Request {
+            method: "GET",
+            target: path,
+            path,
+            query: None,
+            protocol: "HTTP/1.1",
+            https: false,
+            host: "example.org",
+            port: 80,
+            headers,
+            remote: localhost,
+            remote_port: 1,
+            server: localhost,
+            time: 0,
+        }
+    }
+}
+
 impl Request<'_> {
     /// `http` or `https`.
     pub(crate) fn scheme(&self) -> &'static str {

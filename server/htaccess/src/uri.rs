@@ -13,6 +13,15 @@ pub(crate) fn escape_path(path: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A path or URL with a query behind it, if there is one.
+pub(crate) fn with_query(mut url: Vec<u8>, query: Option<&[u8]>) -> Vec<u8> {
+    if let Some(query) = query {
+        url.push(b'?');
+        url.extend_from_slice(query);
+    }
+    url
+}
+
 /// Why a path cannot be unescaped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BadEscape {

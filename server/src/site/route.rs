@@ -247,10 +247,8 @@ impl Router {
     /// Whether a rule forbids a path or one of its prefixes.
     fn is_denied(&self, path: &[u8]) -> bool {
         let whole = path.strip_suffix(b"/").unwrap_or(path);
-        let segments = whole.split(|&b| b == b'/').skip(1).enumerate();
-        segments
-            .into_iter()
-            .any(|(depth, name)| is_always_denied(name, depth == 0))
+        let mut segments = whole.split(|&b| b == b'/').skip(1).enumerate();
+        segments.any(|(depth, name)| is_always_denied(name, depth == 0))
             || self.site.deny.iter().any(|p| p.matches_within(whole))
     }
 

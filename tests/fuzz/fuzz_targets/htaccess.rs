@@ -40,19 +40,8 @@ fuzz_target!(|data: &[u8]| {
     let headers: Table = [("User-Agent", header), ("Authorization", header)].into_iter().collect();
     let path = [b"/", path].concat();
     let request = Request {
-        method: "GET",
-        target: &path,
-        path: &path,
         query: Some(query),
-        protocol: "HTTP/1.1",
-        https: false,
-        host: "example.org",
-        port: 80,
-        headers: &headers,
-        remote: [127, 0, 0, 1].into(),
-        remote_port: 1,
-        server: [127, 0, 0, 1].into(),
-        time: 0,
+        ..Request::get(&path, &headers)
     };
     if let Some(decision) = rules.decide_soon(&request, &Few) {
         let mut response = Response::default();

@@ -36,12 +36,8 @@ impl Engine<'_> {
                 return Ok(None);
             }
             let path = [&uri::escape_path(&hit.uri), &b"/"[..]].concat();
-            let mut location = [self.origin(), path].concat();
-            if let Some(query) = &hit.query {
-                location.push(b'?');
-                location.extend_from_slice(query);
-            }
-            hit.location = Some(location);
+            let location = [self.origin(), path].concat();
+            hit.location = Some(uri::with_query(location, hit.query.as_deref()));
             return Ok(Some(301));
         }
         if hit.internal.is_some() {
@@ -63,11 +59,7 @@ impl Engine<'_> {
     ) -> Result<Option<u16>, Exhausted> {
         let mut refused = None;
         for (place, name) in names.iter().enumerate() {
-            let mut url = name.clone();
-            if let Some(query) = &hit.query {
-                url.push(b'?');
-                url.extend_from_slice(query);
-            }
+            let url = uri::with_query(name.clone(), hit.query.as_deref());
             let (found, phase) = self.subrequest(&url, hit)?;
             match phase {
                 Phase::Ready if found.stat.is_some_and(|stat| stat.is_file()) => {
@@ -99,11 +91,7 @@ impl Engine<'_> {
 
     /// `FallbackResource`.
     fn fall_back(&mut self, fallback: &[u8], hit: &mut Hit) -> Result<Option<u16>, Exhausted> {
-        let mut url = fallback.to_vec();
-        if let Some(query) = &hit.query {
-            url.push(b'?');
-            url.extend_from_slice(query);
-        }
+        let url = uri::with_query(fallback.to_vec(), hit.query.as_deref());
         let (found, phase) = self.subrequest(&url, hit)?;
         match phase {
             Phase::Ready if found.stat.is_some_and(|stat| stat.is_file()) => {

@@ -76,11 +76,8 @@ impl Engine<'_> {
                 };
             }
         }
-        if let Some(query) = &hit.query
-            && !url.contains(&b'?')
-        {
-            url.push(b'?');
-            url.extend_from_slice(query);
+        if !url.contains(&b'?') {
+            url = uri::with_query(url, hit.query.as_deref());
         }
         Redirected {
             status,

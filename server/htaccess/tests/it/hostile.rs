@@ -33,19 +33,8 @@ fn run(files: &[(String, Vec<u8>)], path: &[u8], query: &[u8], header: &[u8]) {
     .collect();
     let path = [b"/", path].concat();
     let request = Request {
-        method: "GET",
-        target: &path,
-        path: &path,
         query: Some(query),
-        protocol: "HTTP/1.1",
-        https: false,
-        host: "example.org",
-        port: 80,
-        headers: &headers,
-        remote: [127, 0, 0, 1].into(),
-        remote_port: 1,
-        server: [127, 0, 0, 1].into(),
-        time: 0,
+        ..Request::get(&path, &headers)
     };
     if let Some(decision) = rules.decide_soon(&request, &memory) {
         let failed = rules.fail(&request, &memory, &decision, 404);
