@@ -27,7 +27,7 @@ fn in_empty_cache(scratch: &Scratch, words: &[&str]) -> Command {
 }
 
 /// The archives that are kept beside the libc.
-fn downloads() -> Option<PathBuf> {
+pub(crate) fn downloads() -> Option<PathBuf> {
     let libc = zapp(args!["guest", "build", "libc"]).ok();
     let cache = Path::new(libc.text().trim()).parent()?.join("downloads");
     cache.is_dir().then_some(cache)
@@ -102,7 +102,7 @@ fn a_source_tree_that_is_gone_is_named() {
 }
 
 /// Programs whose working directory lies below a folder.
-fn running_below(folder: &Path) -> Vec<String> {
+pub(crate) fn running_below(folder: &Path) -> Vec<String> {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     processes
         .filter(|process| {
@@ -140,6 +140,9 @@ fn an_interrupted_build_leaves_nothing_behind() {
     let ended = ended.code(130).says("interrupted");
     assert_eq!(ended.text(), "");
     assert_eq!(running_below(&cache), Vec::<String>::new());
+    let mut lines = ended.stderr.lines();
+    assert_eq!(lines.next(), Some("zapp: guest libc"));
+    assert_eq!(lines.next(), Some("zapp: guest libc: step 1 of 3: sources"));
     let left: Vec<_> = fs::read_dir(&cache)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -12,6 +12,7 @@ mod damage;
 mod exit_codes;
 mod extract;
 mod guest;
+mod guest_php;
 mod mount;
 mod pack;
 mod pack_php;

@@ -33,6 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     let stop = crate::interrupt::flag()?;
     toolchain::process::stop_on(&stop);
+    toolchain::guest::tell_pipes();
     let sources = toolchain::guest::source_tree();
     if !sources.join("fixtures/sites/blog").is_dir() {
         bail!(

@@ -1,20 +1,8 @@
-# Sourced by `build`: the source archives, and how to get them.
-#
-# Everything is an upstream archive as Debian keeps it, fetched by apt with a configuration of its own (the user's is left
-# alone) and pinned by SHA-256. A version that has left the archive is followed by the next line for the same part.
+# Sourced by `build`: how to get the archives that `sources` lists: from Debian, by apt with a configuration of its own (the user's
+# is left alone).
 
-# part | source package = version | file | SHA-256
-sources='
-php     | php8.2=8.2.32-1~deb12u1                         | php8.2_8.2.32.orig.tar.xz                    | e02aa173c236c12791696254d607da680e6d5516f8f5c2339642de7c4f944bd2
-php     | php8.2=8.2.36-1~deb12u1                         | php8.2_8.2.36.orig.tar.xz                    | df50a00d2b453096608bf2bd98a9fab9a3df8678a77b93011b65c3cfe9a018fa
-sqlite  | sqlite3=3.46.1-7+deb13u2                        | sqlite3_3.46.1.orig.tar.xz                   | d0cdd2ece271b29e7ce18095745d892517ee26d0f270065b3a25c2e9eb11639c
-zlib    | zlib=1:1.3.dfsg+really1.3.1-1+deb13u1           | zlib_1.3.dfsg+really1.3.1.orig.tar.gz        | 60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb
-zlib    | zlib=1:1.3.dfsg+really1.3.1-1                   | zlib_1.3.dfsg+really1.3.1.orig.tar.gz        | 60dd315c07f616887caa029408308a018ace66e3d142726a97db164b3b8f69fb
-libxml2 | libxml2=2.12.7+dfsg+really2.9.14-2.1+deb13u3    | libxml2_2.12.7+dfsg+really2.9.14.orig.tar.xz | 4fe913dec8b1ab89d13b489b419a8203176ea39e931eaa0d25b17eafb9c279e9
-libxml2 | libxml2=2.12.7+dfsg+really2.9.14-2.1+deb13u1    | libxml2_2.12.7+dfsg+really2.9.14.orig.tar.xz | 4fe913dec8b1ab89d13b489b419a8203176ea39e931eaa0d25b17eafb9c279e9
-musl    | musl=1.2.5-3.1~deb13u1                          | musl_1.2.5.orig.tar.gz                       | a9a118bbe84d8764da0ea0d28b3ab3fae8477fc7e4085d90102b8596fc7c75e4
-'
 
+sources_table=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sources
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # The suites that may name a pinned file; the archive keeps it as long as one of them does.
@@ -46,6 +34,9 @@ download() {
     configuration=$(apt_configuration)
     parts=$(mktemp -d "$cache/downloads/.fetch-XXXXXX")
     say "fetching $1 from Debian"
+    # apt refuses to fetch its lists twice at once.
+    exec 6>"$cache/apt/lock"
+    flock 6
     for attempt in 1 2; do
         # apt's exit status covers every file of the package; only the pinned one is wanted.
         (cd "$parts" && APT_CONFIG=$configuration apt-get source --download-only -qq "$1" >/dev/null 2>&1) || true
@@ -55,6 +46,7 @@ download() {
     if is_pinned "$parts/$2" "$3"; then
         mv "$parts/$2" "$4"
     fi
+    exec 6>&-
     rm -rf "$parts"
     [ -f "$4" ]
 }
@@ -71,6 +63,6 @@ source_archive() {
             printf '%s\n' "$kept"
             return
         fi
-    done <<<"$sources"
+    done < <(grep -v '^#' "$sources_table")
     die "no pinned source of $1 can be had from Debian"
 }

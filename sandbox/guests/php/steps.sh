@@ -1,25 +1,115 @@
-# Sourced by `build`: the steps, each leaving a stamp in its work folder, so that none is done twice.
+# Sourced by `build` and `train`: what happens in a work folder before and around the make of recipe.mk.
 
-# step WORK NAME FUNCTION [ARGUMENT]...: runs the function with WORK as the variable `work`, output into a log.
-step() {
-    local stamp=$1/.done-$2 log=$1/$2.log name=$2 function=$3
-    mkdir -p "$1"
-    [ -e "$stamp" ] && return
-    say "$host: $name"
-    shift 3
-    run_logged "$log" "$function" "$@"
-    touch "$stamp"
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# The GCC that compiles, as it names itself: another one makes other code, and reads other counts.
+gcc_version() {
+    local gcc=gcc
+    command -v gcc-12 >/dev/null && gcc=gcc-12
+    "$gcc" --version | sed -n '1s/^[^ ]* //p'
 }
 
-run_logged() {
+# work_folder NAME: makes the work folder of that name and takes it; $work is where it is. Another recipe may be at work on the same
+# objects: a changed source of ours, or a build that was left alone.
+work_folder() {
+    work=$cache/work/$1
+    mkdir -p "$work"
+    exec 8>"$work.lock"
+    flock 8
+}
+
+# The sources, unpacked, and what is made of them for every compiler.
+prepare() {
+    if [ ! -e "$work/source/.done" ]; then
+        step sources
+        run_logged sources unpack
+    fi
+    run_make prepared prepared
+}
+
+unpack() {
+    local part archive
+    rm -rf "$work/source"
+    for part in "${parts[@]}"; do
+        archive=$(source_archive "$part")
+        mkdir -p "$work/source/$part"
+        tar -xf "$archive" --strip-components=1 -C "$work/source/$part"
+    done
+    for patch in "$here"/patches/*.patch; do
+        patch --directory="$work/source/php" --strip=1 --forward <"$patch"
+    done
+    # The compiler sees the size of the array alone; recipe.mk makes an object of the bytes.
+    (
+        cd "$work/source/php/ext/fileinfo"
+        sed 1,3d data_file.c >magic.c
+        sed -i -n 's/^const \(unsigned char php_magic_database\[[0-9]*\]\) = {.*/extern const \1;/p' data_file.c
+        [ -s data_file.c ]
+    )
+    # Generated parsers are part of the archive; equal times keep make from wanting bison and re2c.
+    find "$work/source" -exec touch --no-dereference --date '2024-01-01 UTC' {} +
+    touch "$work/source/.done"
+}
+
+# compile CC [make argument]...: the program, php/zapp/php in the work folder.
+compile() {
+    local compiler=$1
+    shift
+    run_make build php/zapp/php HOST="$host" CC="$compiler" PROFILE="${profile-}" "$@"
+    [ -x "$work/php/zapp/php" ]
+}
+
+# run_make LOG ARGUMENT...: make by recipe.mk in the work folder.
+run_make() {
     local log=$1
     shift
-    # In the background, because bash ignores a failing command of a function that stands in a condition.
-    ( set -e; "$@" ) >"$log" 2>&1 9>&- 8>&- &
-    if ! wait $!; then
+    run_logged "$log" make --directory="$work" --makefile="$here/recipe.mk" --jobs="$jobs" RECIPE="$here" "$@"
+}
+
+# run_logged NAME FUNCTION [ARGUMENT]...: what it prints goes to $work/NAME.log, what it says of its progress to stderr.
+run_logged() {
+    local log=$work/$1.log status
+    shift
+    # Not in a condition, because bash would ignore a failing command of the function there. What listens does not hear of an
+    # interruption and ends when nobody speaks any more: then nothing is running, and only then does the script end.
+    set +e
+    ( set -e; "$@" ) 2>&1 8>&- 9>&- | ( trap '' INT TERM; tee "$log" | progress )
+    status=${PIPESTATUS[0]}
+    set -e
+    if [ "$status" -ne 0 ]; then
         grep -nE '(^|[^-])error[: ]|Error [0-9]+|undefined reference' "$log" | head -20 >&2 || true
         die "failed; the whole story is in $log"
     fi
+}
+
+# Passes on how far it is: a line for each step, and with $ZAPP_PROGRESS one for each file.
+progress() {
+    local line total=0 compiled=0 more already
+    while IFS= read -r line; do
+        case $line in
+        'php '*': '*) printf '%s\n' "$line" >&2 ;;
+        'step '*) step "${line#step }" ;;
+        'total '*)
+            read -r _ more already <<<"$line"
+            total=$((total + more)) compiled=$((compiled + already))
+            ;;
+        'compiled '*)
+            compiled=$((compiled + 1))
+            [ -z "${ZAPP_PROGRESS-}" ] || [ "$compiled" -gt "$total" ] || say "$compiled of $total files"
+            ;;
+        esac
+    done
+}
+
+# Says which step begins. recipe.mk knows the names.
+step() {
+    case $1 in
+    sources) say "step 1 of 4: sources" ;;
+    configure) say "step 2 of 4: configure, beside it SQLite" ;;
+    php) say "step 3 of 4: PHP and its libraries" ;;
+    link) say "step 4 of 4: link" ;;
+    *) say "$1" ;;
+    esac
 }
 
 install_tools() {
@@ -38,22 +128,11 @@ install_tools() {
         { apt-get update -qq >&2 && DEBIAN_FRONTEND=noninteractive "${install[@]}" >&2; }
 }
 
-unpack() {
-    local part archive
-    for part in php sqlite zlib libxml2 musl; do
-        archive=$(source_archive "$part")
-        rm -rf "$work/source/$part"
-        mkdir -p "$work/source/$part"
-        tar -xf "$archive" --strip-components=1 -C "$work/source/$part"
-    done
-    for patch in "$here"/patches/*.patch; do
-        patch --directory="$work/source/php" --strip=1 --forward <"$patch"
-    done
-    # Generated parsers are part of the archive; equal times keep make from wanting bison and re2c.
-    find "$work/source" -exec touch --no-dereference --date '2024-01-01 UTC' {} +
+# A native compiler that knows nothing but musl: $work/cc.
+native_compiler() {
+    [ -x "$work/cc" ] || run_logged libc native_libc
 }
 
-# A native compiler that knows nothing but musl: $work/cc.
 native_libc() {
     local libc=${ZAPP_NATIVE_LIBC-}
     if [ -z "$libc" ]; then
@@ -61,7 +140,7 @@ native_libc() {
         mkdir -p "$work/build-libc"
         cd "$work/build-libc"
         "$work/source/musl/configure" --prefix="$libc" --disable-shared CFLAGS='-O2 -march=x86-64-v2'
-        make -j"$jobs"
+        make --jobs="$jobs"
         make install
     fi
     cat >"$work/musl.specs" <<SPECS
@@ -99,93 +178,10 @@ crtend.o%s $libc/lib/crtn.o
 
 SPECS
     # The options that the guest compiler adds as well, so that a comparison measures the sandbox and nothing else.
-    cat >"$work/cc" <<CC
+    cat >"$work/cc.tmp" <<CC
 #!/bin/sh
 exec gcc -specs=$work/musl.specs -march=x86-64-v2 -fno-pie -fcf-protection=none -fno-stack-protector -fomit-frame-pointer "\$@" -static -no-pie
 CC
-    chmod +x "$work/cc"
-}
-
-# Sources that are made by configuring, with the native compiler: the single-file SQLite, and libxml2's configuration.
-native_libraries() {
-    mkdir -p "$work/build-sqlite" "$work/build-libxml2" "$work/include"
-    cd "$work/build-sqlite"
-    "$work/source/sqlite/configure" --disable-tcl --disable-readline
-    make sqlite3.c
-    cd "$work/build-libxml2"
-    "$work/source/libxml2/configure" CC="$work/cc" CFLAGS=-O2 --host=x86_64-linux-musl --disable-shared --without-python \
-        --without-threads --without-zlib --without-lzma --without-http --without-ftp --without-debug --without-modules \
-        --without-legacy
-    cp "$work/build-sqlite/sqlite3.h" "$work/source/zlib/zlib.h" "$work/source/zlib/zconf.h" "$work/include/"
-    mkdir -p "$work/include/libxml2/libxml"
-    cp "$work/source/libxml2/include/libxml/"*.h "$work/include/libxml2/libxml/"
-    cp "$work/build-libxml2/include/libxml/xmlversion.h" "$work/include/libxml2/libxml/"
-    # configure of PHP links against them, so they are needed natively in any case.
-    libraries "$work/cc" "$work"
-}
-
-# What Debian's build has, and what read-only images make of it: databases are read through a mapping where one can be
-# had, and there are no other threads.
-sqlite_options='-DSQLITE_THREADSAFE=0 -DSQLITE_ENABLE_FTS3 -DSQLITE_ENABLE_FTS3_PARENTHESIS -DSQLITE_ENABLE_FTS3_TOKENIZER
-    -DSQLITE_ENABLE_FTS4 -DSQLITE_ENABLE_FTS5 -DSQLITE_ENABLE_RTREE -DSQLITE_ENABLE_MATH_FUNCTIONS -DSQLITE_ENABLE_COLUMN_METADATA
-    -DSQLITE_ENABLE_DBSTAT_VTAB -DSQLITE_ENABLE_DESERIALIZE -DSQLITE_ENABLE_STMTVTAB -DSQLITE_MAX_VARIABLE_NUMBER=250000
-    -DSQLITE_SECURE_DELETE -DSQLITE_SOUNDEX -DSQLITE_USE_URI -DSQLITE_OMIT_LOAD_EXTENSION -DSQLITE_DEFAULT_MMAP_SIZE=1073741824
-    -DSQLITE_LIKE_DOESNT_MATCH_BLOBS -DHAVE_USLEEP -DHAVE_FDATASYNC -DHAVE_GMTIME_R -DHAVE_LOCALTIME_R -DHAVE_STRERROR_R'
-libxml2_files='SAX entities encoding error parserInternals parser tree hash list xmlIO xmlmemory uri valid xlink HTMLparser
-    HTMLtree debugXML xpath xpointer xinclude catalog globals threads c14n xmlstring buf xmlregexp xmlschemas xmlschemastypes
-    xmlunicode xmlreader relaxng dict SAX2 xmlwriter legacy chvalid pattern xmlsave xmlmodule schematron nanohttp nanoftp
-    DOCBparser xzlib'
-zlib_files='adler32 compress crc32 deflate gzclose gzlib gzread gzwrite infback inffast inflate inftrees trees uncompr zutil'
-
-# libraries CC OUT: OUT/lib/lib{z,sqlite3,xml2}.a, by a makefile written here, so that both processors work.
-libraries() {
-    mkdir -p "$2/build-libraries" "$2/lib"
-    cd "$2/build-libraries"
-    {
-        echo "all: $2/lib/libz.a $2/lib/libsqlite3.a $2/lib/libxml2.a"
-        library_rules "$2/lib/libz.a" "$work/source/zlib" "-DHAVE_UNISTD_H -D_LARGEFILE64_SOURCE=1 -DHAVE_HIDDEN" $zlib_files
-        # shellcheck disable=SC2086  # split into words
-        library_rules "$2/lib/libsqlite3.a" "$work/build-sqlite" "$(echo $sqlite_options)" sqlite3
-        library_rules "$2/lib/libxml2.a" "$work/source/libxml2" \
-            "-DHAVE_CONFIG_H -D_REENTRANT -I$work/build-libxml2 -I$work/build-libxml2/include -I$work/source/libxml2/include" $libxml2_files
-    } >Makefile
-    make -j"$jobs" CC="$1" all
-}
-
-# library_rules ARCHIVE FOLDER OPTIONS FILE...: make rules for an archive of C files.
-library_rules() {
-    local archive=$1 folder=$2 options=$3 file objects=
-    shift 3
-    for file; do
-        objects+=" $(basename "$archive" .a)-$file.o"
-        printf '%s-%s.o: %s/%s.c\n\t$(CC) -O2 -D_GNU_SOURCE %s -c $< -o $@.tmp\n\tmv $@.tmp $@\n' \
-            "$(basename "$archive" .a)" "$file" "$folder" "$file" "$options"
-    done
-    printf '%s:%s\n\trm -f $@\n\tar rcD $@ $^\n' "$archive" "$objects"
-}
-
-# Once, natively, for both kinds: the tests of configure run programs, which a guest cannot do here, and the answers
-# are the same, because the libc is.
-configure_php() {
-    mkdir -p "$work/build-php"
-    cd "$work/build-php"
-    env CC="$work/cc" CFLAGS=-O2 CPPFLAGS=-D_GNU_SOURCE ac_cv_header_valgrind_valgrind_h=no \
-        LIBXML_CFLAGS="-I$work/include/libxml2" LIBXML_LIBS="-L$work/lib -lxml2" \
-        ZLIB_CFLAGS="-I$work/include" ZLIB_LIBS="-L$work/lib -lz" \
-        SQLITE_CFLAGS="-I$work/include" SQLITE_LIBS="-L$work/lib -lsqlite3" \
-        "$work/source/php/configure" --host=x86_64-linux-musl --prefix=/usr --with-config-file-path=/etc/php \
-        --disable-cgi --disable-phpdbg --without-pear --disable-phar --disable-posix --disable-opcache \
-        --without-pcre-jit --enable-mbstring --disable-mbregex --with-zlib --disable-zend-signals --disable-ipv6 --without-valgrind
-}
-
-# make_php CC OUT: OUT/php/zapp/php
-make_php() {
-    # Objects of both kinds come from one configuration; each kind builds in a copy of it.
-    [ -d "$2/php" ] || cp -a "$work/build-php" "$2/php"
-    cd "$2/php"
-    # Counts for the compiler, see zapp.mk; there are none while they are taken.
-    [ -z "${profile-}" ] || tar -xf "$profile"
-    # An undeclared function would be taken to return an int, and lose half of a pointer.
-    make -j"$jobs" -f "$here/zapp.mk" ZAPP="$here" HOST="$host" LIBTOOL="$here/libtool" LIBRARIES="$2/lib" CC="$1" \
-        CPPFLAGS="-I$here/shim -D_GNU_SOURCE -Werror=implicit-function-declaration" zapp/php
+    chmod +x "$work/cc.tmp"
+    mv "$work/cc.tmp" "$work/cc"
 }

@@ -17,7 +17,7 @@ use crate::error::Error;
 pub use crate::process::run;
 pub(crate) use options::{Mode, Options};
 pub use tools::ensure_tools;
-pub(crate) use tools::missing;
+pub(crate) use tools::{gcc_version, missing};
 
 /// What `-dumpmachine` prints: a triplet that configure scripts know.
 pub const MACHINE: &str = "x86_64-linux-musl";

@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::process::pause;
-pub(crate) use progress::run_with_progress;
+pub(crate) use progress::Progress;
+pub use progress::tell_pipes;
 
 /// What can be built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Guest {
     /// Where the finished build of the present recipe is, or `None` when it has not been built.
     pub fn path(self) -> Result<Option<PathBuf>, Error> {
         match self {
-            Guest::Libc => Ok(Some(sysroot_path()).filter(|folder| folder.is_dir())),
+            Guest::Libc => Ok(sysroot_path().ok().filter(|folder| folder.is_dir())),
             Guest::Php => php::path(),
         }
     }
@@ -92,11 +93,11 @@ pub fn sysroot() -> Result<PathBuf, Error> {
     }
 }
 
-/// Where [`sysroot`] is or will be.
-pub(crate) fn sysroot_path() -> PathBuf {
+/// Where [`sysroot`] is or will be; without GCC nowhere, because the name of a build contains its version.
+pub(crate) fn sysroot_path() -> Result<PathBuf, Error> {
     match std::env::var_os("ZAPP_SYSROOT") {
-        Some(folder) => folder.into(),
-        None => cache_folder().join(libc::name(libc::Flavour::Guest)),
+        Some(folder) => Ok(folder.into()),
+        None => Ok(cache_folder().join(libc::name(libc::Flavour::Guest)?)),
     }
 }
 
@@ -123,11 +124,7 @@ pub fn cached(name: &str, make: impl FnOnce(&Path) -> Result<(), Error>) -> Resu
         return Ok(entry);
     }
     std::fs::create_dir_all(&cache).map_err(Error::io(&cache))?;
-    let lock_path = cache.join(format!("{name}.lock"));
-    let lock = File::create(&lock_path).map_err(Error::io(&lock_path))?;
-    while !try_lock(&lock, &lock_path)? {
-        pause()?;
-    }
+    let _held = lock(&cache.join(format!("{name}.lock")))?;
     if entry.is_dir() {
         return Ok(entry);
     }
@@ -163,6 +160,15 @@ impl Drop for Making {
         // The next builder tries again, and can say what is wrong.
         let _left = self.clear();
     }
+}
+
+/// Waits for a lock, which lasts as long as the file it returns.
+pub(crate) fn lock(path: &Path) -> Result<File, Error> {
+    let file = File::create(path).map_err(Error::io(path))?;
+    while !try_lock(&file, path)? {
+        pause()?;
+    }
+    Ok(file)
 }
 
 /// False when another process holds the lock.

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-use sha2::{Digest, Sha256};
 use toolchain::cc::{ensure_tools, run};
 use toolchain::error::Error;
 use toolchain::guest::cached;
@@ -176,11 +175,7 @@ impl Project {
 }
 
 fn hash(parts: &[&str]) -> String {
-    let digest = Sha256::digest(parts.join("\0"));
-    digest[..8]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    blake3::hash(parts.join("\0").as_bytes()).to_hex()[..16].to_owned()
 }
 
 /// Whose memcpy, memmove, memset and memchr a native program has.

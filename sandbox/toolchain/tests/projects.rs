@@ -12,7 +12,6 @@ use std::time::Duration;
 use imagefs::scan::{ScanOptions, scan};
 use imagefs::writer::{PackOptions, pack};
 use sandbox::{HostTree, ImageTree, Input, Mounts, Tree};
-use sha2::{Digest, Sha256};
 
 use crate::project::{Project, SQLITE, Twins, pin};
 use crate::twin::{Behaviour, End, run_guest_with, run_native_with};
@@ -142,7 +141,7 @@ impl Twins {
 fn text(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) if bytes.len() < 1 << 16 => text.to_owned(),
-        _ => format!("{} bytes, {:x?}", bytes.len(), Sha256::digest(bytes)),
+        _ => format!("{} bytes, {}", bytes.len(), blake3::hash(bytes)),
     }
 }
 

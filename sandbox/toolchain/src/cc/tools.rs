@@ -46,6 +46,22 @@ pub(crate) fn gcc() -> Result<&'static str, Error> {
         .ok_or_else(|| missing("gcc"))
 }
 
+/// What the installed GCC calls itself, Debian's revision included: another one makes other code. A part of the names of
+/// everything that is kept.
+pub(crate) fn gcc_version() -> Result<&'static str, Error> {
+    static FOUND: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let output = Command::new(gcc().ok()?).arg("--version").output().ok()?;
+        let text = String::from_utf8(output.stdout).ok()?;
+        // The first word is the name it was called by.
+        Some(text.lines().next()?.split_once(' ')?.1.to_owned())
+    };
+    FOUND
+        .get_or_init(ask)
+        .as_deref()
+        .ok_or_else(|| missing("gcc"))
+}
+
 /// Makes sure that GCC and binutils are there, installing them with apt when run as root.
 pub fn ensure_tools(programs: &[&str]) -> Result<(), Error> {
     let absent: Vec<&str> = programs

@@ -6,11 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
-
-use super::source::{Pin, fetch, hex};
-use super::{cached, run_with_progress};
-use crate::cc::ensure_tools;
+use super::source::{Pin, fetch};
+use super::{Progress, cached};
+use crate::cc::{ensure_tools, gcc_version};
 use crate::error::Error;
 use crate::process::run;
 use crate::rewrite;
@@ -64,42 +62,60 @@ pub enum Flavour {
 
 /// Builds the library, or returns the finished build of the same recipe: a folder with `include` and `lib`.
 pub fn build(flavour: Flavour) -> Result<PathBuf, Error> {
-    cached(&name(flavour), |entry| {
-        ensure_tools(&["gcc", "as", "make", "tar", "patch"])?;
-        let work = entry.with_file_name("work");
-        std::fs::create_dir(&work).map_err(Error::io(&work))?;
-        let tree = prepare(flavour, &work)?;
-        compile(flavour, &tree, entry)?;
-        if flavour == Flavour::Guest {
-            runtime(&work, entry)
-        } else {
-            Ok(())
-        }
+    // GCC first: its version is part of the name.
+    ensure_tools(&["gcc"])?;
+    cached(&name(flavour)?, |entry| {
+        ensure_tools(&["as", "make", "tar", "patch"])?;
+        let mut progress = Progress::new(match flavour {
+            Flavour::Guest => "guest libc",
+            Flavour::Native => "native libc to compare with",
+        });
+        let made = make(flavour, entry, &mut progress);
+        progress.end(made.is_ok());
+        made
     })
 }
 
-/// The name of the cache entry.
-pub(crate) fn name(flavour: Flavour) -> String {
-    match flavour {
-        Flavour::Guest => format!("libc-{}", recipe_hash(flavour)),
-        Flavour::Native => format!("libc-native-{}", recipe_hash(flavour)),
+fn make(flavour: Flavour, entry: &Path, progress: &mut Progress) -> Result<(), Error> {
+    let work = entry.with_file_name("work");
+    std::fs::create_dir(&work).map_err(Error::io(&work))?;
+    progress.step("step 1 of 3: sources".to_owned());
+    let tree = prepare(flavour, &work)?;
+    compile(flavour, &tree, entry, progress)?;
+    if flavour == Flavour::Guest {
+        runtime(&work, entry)
+    } else {
+        Ok(())
     }
 }
 
-/// Changes when anything that goes into the build changes, the rewriter included.
-fn recipe_hash(flavour: Flavour) -> String {
-    let mut hash = Sha256::new();
-    hash.update(RECIPE);
+/// The name of the cache entry.
+pub(crate) fn name(flavour: Flavour) -> Result<String, Error> {
+    let hash = recipe_hash(flavour, gcc_version()?);
+    Ok(match flavour {
+        Flavour::Guest => format!("libc-{hash}"),
+        Flavour::Native => format!("libc-native-{hash}"),
+    })
+}
+
+/// Changes when anything that goes into the build changes, the rewriter and GCC included.
+fn recipe_hash(flavour: Flavour, gcc: &str) -> String {
+    let mut hash = blake3::Hasher::new();
+    let mut add = |text: &str| {
+        hash.update(text.as_bytes());
+    };
+    add(RECIPE);
+    add(gcc);
     if flavour == Flavour::Guest {
-        hash.update(START);
-        hash.update(HELPERS);
-        hash.update(rewrite::VERSION);
+        add(START);
+        add(HELPERS);
+        add(rewrite::VERSION);
         for (name, text) in OVERLAYS {
-            hash.update(name);
-            hash.update(text);
+            add(name);
+            add(text);
         }
     }
-    hex(&hash.finalize()[..8])
+    hash.finalize().to_hex()[..16].to_owned()
 }
 
 /// The statements of the recipe, comments and blank lines left out.
@@ -240,15 +256,17 @@ fn apply(tree: &Path) -> Result<(), Error> {
 }
 
 /// configure, make, and the finished files into `entry`.
-fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
+fn compile(
+    flavour: Flavour,
+    tree: &Path,
+    entry: &Path,
+    progress: &mut Progress,
+) -> Result<(), Error> {
     let compiler = match flavour {
         Flavour::Guest => driver()?,
         Flavour::Native => "gcc".to_owned(),
     };
-    let what = match flavour {
-        Flavour::Guest => "building the guest libc",
-        Flavour::Native => "building a native libc to compare with",
-    };
+    progress.step("step 2 of 3: configure".to_owned());
     let mut configure = Command::new("./configure");
     configure.current_dir(tree).args([
         "--target=x86_64",
@@ -261,7 +279,8 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
     configure
         .arg(format!("CC={compiler}"))
         .args(["AR=ar", "RANLIB=ranlib"]);
-    run_with_progress(&mut configure, "configuring the guest libc", 60, |_| true)?;
+    progress.run(&mut configure, 0, |_| false)?;
+    progress.step("step 3 of 3: compile".to_owned());
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let make = |args: &[&str]| {
         let mut make = Command::new("make");
@@ -276,16 +295,11 @@ fn compile(flavour: Flavour, tree: &Path, entry: &Path) -> Result<(), Error> {
             .args(args);
         make
     };
-    run_with_progress(&mut make(&["lib/libc.a"]), what, OBJECTS, |line| {
+    progress.run(&mut make(&["lib/libc.a"]), OBJECTS, |line| {
         line.contains(" -c ")
     })?;
     let destination = format!("DESTDIR={}", entry.display());
-    run_with_progress(
-        &mut make(&["install-headers", &destination]),
-        "installing headers",
-        200,
-        |_| true,
-    )?;
+    progress.run(&mut make(&["install-headers", &destination]), 0, |_| false)?;
     let library = entry.join("lib");
     std::fs::create_dir_all(&library).map_err(Error::io(&library))?;
     let copy = |from: PathBuf, to: &str| {
@@ -350,6 +364,15 @@ pub(crate) fn driver() -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_gcc_is_another_build() {
+        for flavour in [Flavour::Guest, Flavour::Native] {
+            let [old, new] = ["(Debian 12.2.0-14) 12.2.0", "(Debian 12.2.0-15) 12.2.0"]
+                .map(|gcc| recipe_hash(flavour, gcc));
+            assert_ne!(old, new);
+        }
+    }
 
     #[test]
     fn the_recipe_names_only_what_exists() {

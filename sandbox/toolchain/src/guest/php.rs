@@ -6,17 +6,19 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::progress::{Progress, finish};
-use super::{cache_folder, libc, source_tree, sysroot, sysroot_path};
+use super::{Progress, cache_folder, libc, source_tree, sysroot, sysroot_path};
+use crate::cc::ensure_tools;
 use crate::error::Error;
 use crate::process::{Stream, read};
 
 const RECIPE: &str = "sandbox/guests/php/build";
 
-/// Builds PHP, or returns the finished program of the same recipe, libc and rewriter.
+/// Builds PHP, or returns the finished program of the same recipe, libc, rewriter and GCC.
 pub fn build() -> Result<PathBuf, Error> {
     let recipe = recipe()?;
-    sysroot()?;
+    // GCC first: its version is part of the names.
+    ensure_tools(&["gcc"])?;
+    libc_and_sources(&recipe)?;
     if let Some(built) = path()? {
         return Ok(built);
     }
@@ -27,23 +29,47 @@ pub fn build() -> Result<PathBuf, Error> {
         .tempdir_in(&cache)
         .map_err(Error::io(&cache))?;
     let compiler = compiler(scratch.path())?;
-    let mut command = script(&recipe);
+    let mut command = script(&recipe)?;
     command
         .arg("guest")
         .arg(compiler)
-        .env("TMPDIR", scratch.path());
-    let mut progress = Progress::new("building PHP:");
+        .env("TMPDIR", scratch.path())
+        .env("ZAPP_PROGRESS", "1");
+    let mut progress = Progress::new("PHP guest");
     let printed = read(&mut command, |line| match line {
-        Some((Stream::Err, line)) => progress.detail(said(line)),
+        Some((Stream::Err, line)) => match said(line) {
+            line if line.ends_with(" files") => progress.detail(line),
+            line => progress.step(line),
+        },
         _ => progress.tick(),
     });
-    let printed = finish(&command, &mut progress, printed)?;
-    last_line(&printed.out).ok_or_else(|| Error::Usage(format!("{RECIPE} printed no path")))
+    let printed = progress.judge(&command, printed);
+    progress.end(printed.is_ok());
+    last_line(&printed?.out).ok_or_else(|| Error::Usage(format!("{RECIPE} printed no path")))
+}
+
+/// Builds the libc, and beside it unpacks what PHP is made of: most of the one needs all processors, the other one.
+fn libc_and_sources(recipe: &Path) -> Result<(), Error> {
+    if sysroot_path()?.is_dir() {
+        return Ok(());
+    }
+    let mut command = script(recipe)?;
+    command.args(["prepare", "guest", "-"]);
+    std::thread::scope(|scope| {
+        // Should it fail, the build itself fails at the same place, and says why.
+        let beside = scope.spawn(move || read(&mut command, |_| ()));
+        let built = sysroot();
+        let _prepared = beside.join();
+        built.map(drop)
+    })
 }
 
 /// The finished program, when there is one.
 pub fn path() -> Result<Option<PathBuf>, Error> {
-    let mut command = script(&recipe()?);
+    // Without GCC its version is not known, which is part of the name.
+    let Ok(mut command) = script(&recipe()?) else {
+        return Ok(None);
+    };
     let printed = read(command.args(["path", "guest", "-"]), |_| ())?;
     Ok(last_line(&printed.out).filter(|_| printed.status.success()))
 }
@@ -58,14 +84,16 @@ fn recipe() -> Result<PathBuf, Error> {
     }
 }
 
-/// The recipe's script. What the compiler makes depends on the rewriter and the libc; the libc's name stands for both.
-fn script(recipe: &Path) -> Command {
-    let sysroot = sysroot_path();
+/// The recipe's script. What the compiler makes depends on the rewriter, the libc and GCC; the libc's name stands for all three.
+fn script(recipe: &Path) -> Result<Command, Error> {
+    let sysroot = sysroot_path()?;
     let mut command = Command::new(recipe);
     command
         .env("ZAPP_CC_ID", sysroot.file_name().unwrap_or_default())
-        .env("ZAPP_CACHE_DIR", cache_folder());
-    command
+        .env("ZAPP_CACHE_DIR", cache_folder())
+        // The compiler need not find out at each file which libc it is.
+        .env("ZAPP_SYSROOT", &sysroot);
+    Ok(command)
 }
 
 /// The script wants one word for a compiler: a script that calls this very program.

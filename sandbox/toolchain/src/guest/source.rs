@@ -5,12 +5,10 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use sha2::{Digest, Sha256};
-
 use super::cache_folder;
 use crate::cc::ensure_tools;
 use crate::error::Error;
-use crate::process::run;
+use crate::process::{read, run};
 
 /// Suites that may hold a pinned version: the pool keeps a file as long as one suite names it.
 const SUITES: [&str; 6] = [
@@ -66,6 +64,9 @@ pub fn fetch(pin: &Pin<'_>) -> Result<PathBuf, Error> {
 fn download(pin: &Pin<'_>, into: &Path) -> Result<(), Error> {
     ensure_tools(&["apt-get"])?;
     let config = configuration()?;
+    // apt refuses to fetch its lists twice at once; a recipe's script takes the same lock.
+    let lock = config.with_file_name("lock");
+    let _held = super::lock(&lock)?;
     let apt = |args: &[&str]| {
         let mut command = Command::new("apt-get");
         command
@@ -135,8 +136,7 @@ fn configuration() -> Result<PathBuf, Error> {
 }
 
 fn check(file: &Path, pin: &Pin<'_>) -> Result<(), Error> {
-    let bytes = std::fs::read(file).map_err(Error::io(file))?;
-    let found = hex(&Sha256::digest(&bytes));
+    let found = sha256(file)?;
     if found == pin.sha256 {
         return Ok(());
     }
@@ -147,12 +147,40 @@ fn check(file: &Path, pin: &Pin<'_>) -> Result<(), Error> {
     })
 }
 
-/// Lower-case hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes any text");
-            text
-        })
+/// In hexadecimal, by the program that the recipes' scripts use as well: it is wherever a compiler is.
+fn sha256(file: &Path) -> Result<String, Error> {
+    let output = read(Command::new("sha256sum").arg("--").arg(file), |_| ())?;
+    let printed = String::from_utf8_lossy(&output.out);
+    // A name with odd characters has a backslash in front of the line.
+    match printed.trim_start_matches('\\').split(' ').next() {
+        Some(digits) if output.status.success() => Ok(digits.to_owned()),
+        _ => Err(Error::Program {
+            program: "sha256sum".to_owned(),
+            status: output.status,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pinned_bytes_pass() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        // RFC 6234's first test vector.
+        let pin = Pin {
+            package: "abc",
+            version: "1",
+            file: "abc",
+            sha256: "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        };
+        for name in ["abc", "a\\bc"] {
+            let file = folder.path().join(name);
+            std::fs::write(&file, "abc").expect("written");
+            check(&file, &pin).expect("the pinned bytes");
+            std::fs::write(&file, "abd").expect("written");
+            assert!(matches!(check(&file, &pin), Err(Error::Checksum { .. })));
+        }
+    }
 }
