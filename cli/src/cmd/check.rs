@@ -42,14 +42,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         }
         Err(error) => return Err(error).with_context(|| shown(args.image.as_os_str())),
     };
-    let bar = progress::bytes(deep::work(&image, args.deep), "checking", args.quiet);
+    let bar = progress::Bar::new(deep::work(&image, args.deep), "checking", args.quiet);
     let options = CheckOptions {
         contents: args.deep,
-        progress: &|bytes| bar.inc(bytes),
+        progress: &|bytes| bar.add(bytes),
         stop: &stop,
     };
     let checked = deep::check(&image, &options)?;
-    bar.finish_and_clear();
+    bar.clear();
     let mut out = Output::new();
     if args.json {
         out.json(&document(&image, &checked))?;

@@ -41,18 +41,19 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         owner: args.same_owner,
         no_xattrs: args.no_xattrs,
     };
-    let bar = progress::bytes(image.total_size(), "extracting", args.quiet);
+    let bar = progress::Bar::new(image.total_size(), "extracting", args.quiet);
     let mut damaged = false;
     let mut watch = Watch {
-        progress: &mut |bytes| bar.inc(bytes),
+        progress: &mut |bytes| bar.add(bytes),
         failed: &mut |path, error| {
             damaged |= matches!(error, imagefs::Error::BadBlock { .. });
-            bar.suspend(|| eprintln!("zapp: {}: {error}", name::escaped(path)));
+            bar.clear();
+            eprintln!("zapp: {}: {error}", name::escaped(path));
         },
         stop: &stop,
     };
     let done = extract(&image, &args.directory, &options, &mut watch)?;
-    bar.finish_and_clear();
+    bar.clear();
     let extracted = done.files + done.directories + done.symlinks + done.links;
     if done.failures > 0 {
         eprintln!(

@@ -14,7 +14,6 @@ use imagefs::scan::{self, MtimePolicy, OwnerPolicy, ScanOptions};
 use imagefs::tree::Tree;
 use imagefs::writer::{self, PackOptions, PackReport, Phase, Planned, Progress};
 use imagefs::{Class, Error, sqlite, tar};
-use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use toolchain::guest::Guest;
 
@@ -346,14 +345,14 @@ fn say_note(note: &impl std::fmt::Display) {
 
 /// The progress bar, which starts again with each phase.
 struct Bar {
-    bar: ProgressBar,
+    bar: progress::Bar,
     phase: Mutex<Option<Phase>>,
 }
 
 impl Bar {
     fn new(quiet: bool) -> Bar {
         Bar {
-            bar: progress::bytes(0, "scanning", quiet),
+            bar: progress::Bar::new(0, "scanning", quiet),
             phase: Mutex::new(None),
         }
     }
@@ -365,25 +364,23 @@ impl Bar {
         let mut phase = self.phase.lock().expect("nothing panics with it");
         if *phase != Some(progress.phase) {
             *phase = Some(progress.phase);
-            self.bar.reset();
-            self.bar.set_prefix(match progress.phase {
+            self.bar.start(match progress.phase {
                 Phase::Databases => "databases",
                 Phase::Examine => "reading",
                 Phase::Write => "packing",
                 Phase::Verify => "verifying",
             });
-            self.bar.set_message("");
         }
-        self.bar.set_length(progress.total);
-        self.bar.set_position(progress.done);
+        let mut remark = String::new();
         if progress.phase == Phase::Write && progress.done > 0 {
             let percent = progress.stored.saturating_mul(100) / progress.done;
-            self.bar.set_message(format!("ratio {percent} %"));
+            remark = format!("ratio {percent} %");
         }
+        self.bar.set(progress.done, progress.total, remark);
     }
 
     fn clear(&self) {
-        self.bar.finish_and_clear();
+        self.bar.clear();
     }
 }
 
