@@ -9,6 +9,7 @@ mod support;
 
 mod browser;
 mod damage;
+mod dependencies;
 mod exit_codes;
 mod extract;
 mod guest;
