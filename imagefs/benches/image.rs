@@ -249,21 +249,11 @@ fn per(start: Instant, n: usize) -> f64 {
 /// All paths of an image in an order that has nothing to do with their place in it.
 fn paths(image: &Image) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
-    let mut pending = vec![(image.root(), Vec::new())];
-    while let Some((dir, prefix)) = pending.pop() {
-        for entry in image.read_dir(dir) {
-            let mut path: Vec<u8> = prefix.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(entry.name);
-            if entry.kind == Kind::Directory {
-                pending.push((entry.ino, path.clone()));
-            }
-            all.push(path);
-        }
+    let mut walk = image.walk(image.root());
+    while walk.next().is_some() {
+        all.push(walk.path().to_vec());
     }
-    all.sort_by_key(|path| *blake3::hash(path).as_bytes());
+    all.sort_by_cached_key(|path| *blake3::hash(path).as_bytes());
     all
 }
 
@@ -353,12 +343,15 @@ fn child_pack(source: &str, out: &str, level: i32) {
 
 fn child_read_image(path: &str, order: &str) {
     let image = Image::open(path).expect("opens");
-    let mut files: Vec<Ino> = (0..image.inode_count())
-        .filter_map(|i| image.inode_at(i))
-        .filter(|&ino| image.kind(ino) == Kind::Regular)
-        .collect();
+    let mut files: Vec<Ino> = Vec::new();
+    let mut walk = image.walk(image.root());
+    while let Some(entry) = walk.next() {
+        if entry.kind == Kind::Regular {
+            files.push(entry.ino);
+        }
+    }
     if order == "random" {
-        files.sort_by_key(|ino| *blake3::hash(&ino.index().to_le_bytes()).as_bytes());
+        files.sort_by_cached_key(|ino| *blake3::hash(&ino.index().to_le_bytes()).as_bytes());
     }
     let mut buf = vec![0; 128 << 10];
     let mut total = 0;
@@ -391,7 +384,9 @@ fn child_read_dir(dir: &str, order: &str) {
     }
     files.sort();
     if order == "random" {
-        files.sort_by_key(|path| *blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes());
+        files.sort_by_cached_key(|path| {
+            *blake3::hash(path.as_os_str().as_encoded_bytes()).as_bytes()
+        });
     }
     let mut buf = vec![0; 128 << 10];
     for path in files {

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::error::Error;
 use crate::format::{Content, DATA_START, SECTION_ALIGN};
-use crate::reader::{Class, Image, Ino, Kind};
+use crate::reader::{Class, Image, Ino};
 
 /// Largest window of a frame that HTTP clients must be able to decode (RFC 9659).
 const SERVABLE_WINDOW_MAX: u64 = 8 << 20;
@@ -398,23 +398,10 @@ fn fault(error: &Error, block: Option<u32>) -> Fault {
 
 /// Visits every name of a regular file with its content.
 fn for_each_file(image: &Image, visit: &mut dyn FnMut(&[u8], u32)) {
-    let mut path = Vec::new();
-    let mut stack = vec![(image.root(), 0, 0)];
-    while let Some((dir, next, above)) = stack.last_mut() {
-        path.truncate(*above);
-        let Some(entry) = image.dir_entry(*dir, *next) else {
-            stack.pop();
-            continue;
-        };
-        *next += 1;
-        if !path.is_empty() {
-            path.push(b'/');
-        }
-        path.extend_from_slice(entry.name);
-        if entry.kind == Kind::Directory {
-            stack.push((entry.ino, 0, path.len()));
-        } else if let Some(content) = image.content_index(entry.ino) {
-            visit(&path, content);
+    let mut walk = image.walk(image.root());
+    while let Some(entry) = walk.next() {
+        if let Some(content) = image.content_index(entry.ino) {
+            visit(walk.path(), content);
         }
     }
 }

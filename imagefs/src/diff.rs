@@ -169,19 +169,11 @@ impl<E> Compare<'_, E> {
     /// Tells of every name below a directory of one image.
     fn all_below(&mut self, image: &Image, dir: Ino, change: &Change) -> Result<(), E> {
         let start = self.path.len();
-        let mut stack = vec![(dir, 0, start)];
-        while let Some((dir, next, path)) = stack.last_mut() {
-            self.path.truncate(*path);
-            let Some(entry) = image.dir_entry(*dir, *next) else {
-                stack.pop();
-                continue;
-            };
-            *next += 1;
-            self.push(entry.name);
+        let mut walk = image.walk(dir);
+        while walk.next().is_some() {
+            self.path.truncate(start);
+            self.push(walk.path());
             self.tell(change.clone())?;
-            if entry.kind == Kind::Directory {
-                stack.push((entry.ino, 0, self.path.len()));
-            }
         }
         self.path.truncate(start);
         Ok(())

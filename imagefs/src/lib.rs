@@ -28,4 +28,4 @@ pub mod writer;
 
 pub use error::{Error, printable};
 pub use ignore_file::{IGNORE_FILE, IGNORE_FILE_MAX};
-pub use reader::{Class, DirEntry, Extent, Image, Ino, Kind, ResolveError, Stat};
+pub use reader::{Class, DirEntry, Extent, Image, Ino, Kind, ResolveError, Stat, Walk};

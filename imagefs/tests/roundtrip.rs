@@ -299,3 +299,46 @@ fn raw_files_can_be_mapped_and_are_hashed_once() {
             .is_none()
     );
 }
+
+#[test]
+fn a_walk_visits_every_name_once_in_the_order_of_names() {
+    let (_dir, source, image) = odd_image();
+    let mut walk = image.walk(image.root());
+    let mut paths: Vec<Vec<u8>> = Vec::new();
+    while let Some(entry) = walk.next() {
+        assert_eq!(image.lookup(walk.path()), Some(entry.ino));
+        let parents = walk.path().iter().filter(|&&b| b == b'/').count();
+        let above: Vec<_> = walk.above().collect();
+        assert_eq!(above.len(), parents + 1);
+        assert_eq!(
+            above.last().and_then(|&dir| image.child(dir, entry.name)),
+            Some(entry.ino)
+        );
+        paths.push(walk.path().to_vec());
+    }
+    assert!(walk.next().is_none(), "the end stays the end");
+    // A directory comes before what is in it, and that at once after it: the order of lists of names.
+    assert!(paths.is_sorted_by_key(|path| {
+        path.split(|&b| b == b'/')
+            .map(<[u8]>::to_vec)
+            .collect::<Vec<_>>()
+    }));
+    paths.sort();
+    assert!(paths.iter().eq(dump_disk(&source).keys()));
+}
+
+#[test]
+fn a_walk_begins_anywhere_and_leaves_out_what_it_is_told() {
+    let (_dir, _source, image) = odd_image();
+    let mut walk = image.walk(image.lookup(b"d0/d1").unwrap());
+    let mut paths = Vec::new();
+    while walk.next().is_some() {
+        paths.push(String::from_utf8(walk.path().to_vec()).unwrap());
+        if walk.path().ends_with(b"d4") {
+            walk.skip();
+        }
+    }
+    assert_eq!(paths, ["d2", "d2/d3", "d2/d3/d4"]);
+    let file = image.lookup(b"zeros").unwrap();
+    assert!(image.walk(file).next().is_none(), "nothing is below a file");
+}

@@ -82,25 +82,16 @@ struct List<'a> {
 impl List<'_> {
     /// Everything below a directory, with paths that begin with `base`.
     fn below(&mut self, dir: Ino, base: &[u8]) -> anyhow::Result<()> {
-        let image = self.image;
+        let mut walk = self.image.walk(dir);
         let mut path = base.to_vec();
-        // Each level: directory, its next entry, and the length of the path above it.
-        let mut stack = vec![(dir, 0, path.len())];
-        while let Some((dir, next, above)) = stack.last_mut() {
-            path.truncate(*above);
-            let Some(entry) = image.dir_entry(*dir, *next) else {
-                stack.pop();
-                continue;
-            };
-            *next += 1;
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(entry.name);
+        if !path.is_empty() {
+            path.push(b'/');
+        }
+        let start = path.len();
+        while let Some(entry) = walk.next() {
+            path.truncate(start);
+            path.extend_from_slice(walk.path());
             self.entry(&path, entry.ino)?;
-            if entry.kind == Kind::Directory {
-                stack.push((entry.ino, 0, path.len()));
-            }
         }
         Ok(())
     }

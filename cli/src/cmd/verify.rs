@@ -109,24 +109,14 @@ fn hex(bytes: &[u8]) -> String {
 /// All files of an image that begin like a program, with their paths.
 pub(crate) fn programs(image: &Image) -> Vec<(Vec<u8>, Ino)> {
     let mut found = Vec::new();
-    let mut pending = vec![(image.root(), Vec::new())];
-    while let Some((dir, prefix)) = pending.pop() {
-        for entry in image.read_dir(dir) {
-            let mut path: Vec<u8> = prefix.clone();
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(entry.name);
-            match entry.kind {
-                Kind::Directory => pending.push((entry.ino, path)),
-                Kind::Regular => {
-                    let mut head = [0; 4];
-                    if image.read_at(entry.ino, 0, &mut head).is_ok_and(|n| n == 4) && head == ELF {
-                        found.push((path, entry.ino));
-                    }
-                }
-                Kind::Symlink => {}
-            }
+    let mut walk = image.walk(image.root());
+    while let Some(entry) = walk.next() {
+        let mut head = [0; 4];
+        if entry.kind == Kind::Regular
+            && image.read_at(entry.ino, 0, &mut head).is_ok_and(|n| n == 4)
+            && head == ELF
+        {
+            found.push((walk.path().to_vec(), entry.ino));
         }
     }
     found.sort();

@@ -6,7 +6,7 @@ use globset::GlobSet;
 
 use super::place::os;
 use crate::error::Error;
-use crate::reader::{Image, Ino, Kind};
+use crate::reader::{Image, Ino};
 use crate::scan::globs;
 
 /// The names that globs select.
@@ -29,25 +29,13 @@ impl Selection {
             globs: Some(globs(patterns)?),
             above: vec![false; image.dir_count() as usize],
         };
-        let mut path = Vec::new();
-        let mut stack = vec![(image.root(), 0, 0)];
-        while let Some((dir, next, above)) = stack.last_mut() {
-            path.truncate(*above);
-            let Some(entry) = image.dir_entry(*dir, *next) else {
-                stack.pop();
-                continue;
-            };
-            *next += 1;
-            if !path.is_empty() {
-                path.push(b'/');
-            }
-            path.extend_from_slice(entry.name);
-            if selection.matches(&path) {
-                for (dir, ..) in &stack {
+        let mut walk = image.walk(image.root());
+        while walk.next().is_some() {
+            if selection.matches(walk.path()) {
+                for dir in walk.above() {
                     selection.above[dir.index() as usize] = true;
                 }
-            } else if entry.kind == Kind::Directory {
-                stack.push((entry.ino, 0, path.len()));
+                walk.skip();
             }
         }
         Ok(selection)

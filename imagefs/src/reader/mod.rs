@@ -8,6 +8,7 @@
 mod check;
 mod data;
 mod path;
+mod walk;
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -19,6 +20,7 @@ use zerocopy::FromBytes;
 
 pub(crate) use check::seal;
 pub use path::ResolveError;
+pub use walk::Walk;
 
 use crate::error::Error;
 use crate::format::{

@@ -82,26 +82,15 @@ impl<W: Write> Export<'_, W> {
     fn all(&mut self) -> Result<(), TarError> {
         let image = self.image;
         self.member(b"./", image.root())?;
-        // Each level: the directory, its next entry, and the length of the path above it.
-        let mut stack = vec![(image.root(), 0_u32, 0_usize)];
+        let mut walk = image.walk(image.root());
         let mut path = Vec::new();
-        while let Some((dir, index, above)) = stack.last_mut() {
-            let Some(entry) = image.dir_entry(*dir, *index) else {
-                path.truncate(*above);
-                stack.pop();
-                continue;
-            };
-            *index += 1;
-            let before = path.len();
-            path.extend_from_slice(entry.name);
+        while let Some(entry) = walk.next() {
+            path.clear();
+            path.extend_from_slice(walk.path());
             if entry.kind == Kind::Directory {
                 path.push(b'/');
-                self.member(&path, entry.ino)?;
-                stack.push((entry.ino, 0, before));
-            } else {
-                self.member(&path, entry.ino)?;
-                path.truncate(before);
             }
+            self.member(&path, entry.ino)?;
         }
         self.out.put(&[0; 2 * BLOCK])?;
         self.out.out.flush().map_err(|source| TarError::Io {
