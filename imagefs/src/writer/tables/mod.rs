@@ -1,23 +1,30 @@
 //! Builds and writes the metadata: tables, section table and superblock.
 
+mod attrs;
+mod numbers;
+mod path_index;
+
 use std::collections::HashMap;
 
 use zerocopy::IntoBytes;
+
+use attrs::{AttrRows, Attrs};
+use numbers::Numbers;
+use path_index::path_index;
 
 use super::layout::Layout;
 use super::output::Output;
 use super::{ClassTotal, PackReport, Work};
 use crate::error::Error;
 use crate::format::{
-    Attr, Block, Content, DATA_START, Dirent, Inode, MAGIC, NONE, PAGE, PROBE_MAX, SECTION_ALIGN,
-    SECTION_COUNT, SUPERBLOCK_LEN, Section, SectionKind, Segment, Slot, Superblock, VERSION_MAJOR,
-    VERSION_MINOR, Xattr,
+    Block, Content, DATA_START, Dirent, Inode, MAGIC, NONE, PAGE, SECTION_ALIGN, SECTION_COUNT,
+    SUPERBLOCK_LEN, Section, SectionKind, Segment, Superblock, VERSION_MAJOR, VERSION_MINOR,
 };
 use crate::reader::{Class, seal};
 use crate::scan::Note;
-use crate::tree::{Meta, Node, NodeId, Tree, Xattrs};
+use crate::sqlite;
+use crate::tree::{Meta, Node, NodeId, Tree};
 use crate::tree_id::{Body, DirHasher};
-use crate::{index, sqlite};
 
 /// What is known once the image is complete.
 pub(super) struct Finished {
@@ -176,6 +183,10 @@ fn limited(n: usize, what: &str) -> Result<u32, Error> {
         })
 }
 
+fn number(n: usize) -> u32 {
+    u32::try_from(n).expect("a tree has fewer than 2^32 nodes")
+}
+
 /// Rows of CONTENTS and SEGMENTS, and the row of each content of the layout.
 type ContentRows = (Vec<Content>, Vec<Segment>, Vec<u32>);
 
@@ -212,171 +223,6 @@ fn contents(layout: &Layout, strings: &mut Strings) -> Result<ContentRows, Error
         });
     }
     Ok((contents, segments, rows))
-}
-
-/// Inode numbers: directories breadth-first, then files and symlinks by their first name in that order.
-struct Numbers {
-    /// Node of each inode.
-    nodes: Vec<NodeId>,
-    dirs: usize,
-    /// Inode of each node.
-    inode: Vec<u32>,
-    /// Names that lead to each inode.
-    links: Vec<u32>,
-    /// For each file node, its position in the path order of the layout.
-    file_index: Vec<u32>,
-    symlinks: usize,
-}
-
-impl Numbers {
-    fn new(tree: &Tree) -> Numbers {
-        let mut inode = vec![NONE; tree.len()];
-        let mut nodes = vec![0];
-        inode[0] = 0;
-        let mut next = 0;
-        while next < nodes.len() {
-            for (_, &id) in tree.entries(nodes[next]) {
-                if matches!(tree.node(id), Node::Dir { .. }) {
-                    inode[id as usize] = number(nodes.len());
-                    nodes.push(id);
-                }
-            }
-            next += 1;
-        }
-        let dirs = nodes.len();
-        let mut links = vec![0; dirs];
-        let mut symlinks = 0;
-        for dir in 0..dirs {
-            for (_, &id) in tree.entries(nodes[dir]) {
-                if matches!(tree.node(id), Node::Dir { .. }) {
-                    continue;
-                }
-                if inode[id as usize] == NONE {
-                    inode[id as usize] = number(nodes.len());
-                    nodes.push(id);
-                    links.push(0);
-                    symlinks += usize::from(matches!(tree.node(id), Node::Symlink { .. }));
-                }
-                links[inode[id as usize] as usize] += 1;
-            }
-        }
-        Numbers {
-            nodes,
-            dirs,
-            inode,
-            links,
-            file_index: file_index(tree),
-            symlinks,
-        }
-    }
-
-    fn counts(&self) -> (u64, u64, u64) {
-        let files = self.nodes.len() - self.dirs - self.symlinks;
-        (self.dirs as u64, files as u64, self.symlinks as u64)
-    }
-}
-
-fn number(n: usize) -> u32 {
-    u32::try_from(n).expect("a tree has fewer than 2^32 nodes")
-}
-
-/// The order in which [`super::examine::list`] numbers files.
-fn file_index(tree: &Tree) -> Vec<u32> {
-    let mut of = vec![NONE; tree.len()];
-    let mut next = 0;
-    tree.walk(&mut |_, id, node| {
-        if matches!(node, Node::File { .. }) && of[id as usize] == NONE {
-            of[id as usize] = next;
-            next += 1;
-        }
-        Ok(())
-    })
-    .expect("the same walk has succeeded before");
-    of
-}
-
-/// Attribute rows in order of first use.
-#[derive(Default)]
-struct Attrs {
-    rows: Vec<(u16, Meta)>,
-    known: HashMap<(u16, u32, u32, i64, u32), Vec<u32>>,
-}
-
-/// The final rows, and where each of the first-use order went.
-struct AttrRows {
-    rows: Vec<Attr>,
-    moved: Vec<u32>,
-}
-
-impl Attrs {
-    fn add(&mut self, kind: u16, meta: &Meta) -> u32 {
-        let mode = kind | meta.perm;
-        let same = self
-            .known
-            .entry((mode, meta.uid, meta.gid, meta.mtime, meta.mtime_ns))
-            .or_default();
-        for &row in same.iter() {
-            if self.rows[row as usize].1.xattrs == meta.xattrs {
-                return row;
-            }
-        }
-        let row = number(self.rows.len());
-        same.push(row);
-        self.rows.push((mode, meta.clone()));
-        row
-    }
-
-    /// Sorts the rows, so that their order does not depend on the numbering, and lays out the attribute sets.
-    fn finish(self, strings: &mut Strings) -> Result<(AttrRows, Vec<Xattr>), Error> {
-        let mut order: Vec<usize> = (0..self.rows.len()).collect();
-        let key = |&i: &usize| {
-            let (mode, meta) = &self.rows[i];
-            (
-                *mode,
-                meta.uid,
-                meta.gid,
-                meta.mtime,
-                meta.mtime_ns,
-                meta.xattrs.as_deref(),
-            )
-        };
-        order.sort_by(|a, b| key(a).cmp(&key(b)));
-        let mut moved = vec![0; order.len()];
-        let mut rows = Vec::with_capacity(order.len());
-        let mut xattrs = Vec::new();
-        for (new, &old) in order.iter().enumerate() {
-            moved[old] = number(new);
-            let (mode, meta) = &self.rows[old];
-            let first = match &meta.xattrs {
-                None => NONE,
-                Some(set) => xattr_set(set, &mut xattrs, strings)?,
-            };
-            rows.push(Attr {
-                mode: (*mode).into(),
-                reserved: 0.into(),
-                uid: meta.uid.into(),
-                gid: meta.gid.into(),
-                mtime_ns: meta.mtime_ns.into(),
-                mtime: meta.mtime.into(),
-                xattr_first: first.into(),
-                xattr_count: number(meta.xattrs.as_ref().map_or(0, |set| set.len())).into(),
-            });
-        }
-        Ok((AttrRows { rows, moved }, xattrs))
-    }
-}
-
-fn xattr_set(set: &Xattrs, rows: &mut Vec<Xattr>, strings: &mut Strings) -> Result<u32, Error> {
-    let first = limited(rows.len(), "extended attributes")?;
-    for (name, value) in set {
-        // Name and value are one string: the value follows its name.
-        rows.push(Xattr {
-            off: strings.add(&[&name[..], &value[..]].concat())?.into(),
-            name_len: number(name.len()).into(),
-            value_len: number(value.len()).into(),
-        });
-    }
-    Ok(first)
 }
 
 fn renumber(mut inodes: Vec<Inode>, attrs: &AttrRows) -> Vec<Inode> {
@@ -441,66 +287,6 @@ fn inodes(
         inode.extra = dirent.into();
     }
     Ok((inodes, dirents))
-}
-
-/// Tries seeds until no probe is longer than the format allows; the first one nearly always does.
-fn path_index(
-    dirents: &[Dirent],
-    inodes: &[Inode],
-    strings: &Strings,
-) -> Result<(Vec<Slot>, u32, u64), Error> {
-    const SEEDS: u64 = 64;
-    for seed in 0..SEEDS {
-        let (slots, probe) = index_with(dirents, inodes, strings, seed);
-        if probe <= PROBE_MAX {
-            return Ok((slots, probe, seed));
-        }
-    }
-    Err(Error::Limit {
-        what: "length of a probe in the path index".into(),
-        max: PROBE_MAX.into(),
-    })
-}
-
-fn index_with(
-    dirents: &[Dirent],
-    inodes: &[Inode],
-    strings: &Strings,
-    seed: u64,
-) -> (Vec<Slot>, u32) {
-    let mut slots = vec![
-        Slot {
-            tag: 0.into(),
-            dirent: NONE.into()
-        };
-        index::slots(dirents.len())
-    ];
-    let mask = slots.len() - 1;
-    let mut hashes: Vec<u64> = Vec::with_capacity(dirents.len());
-    let mut probe_max = 0;
-    for (row, dirent) in dirents.iter().enumerate() {
-        let parent = match dirent.parent.get() {
-            0 => seed,
-            dir => hashes[inodes[dir as usize].extra.get() as usize],
-        };
-        let name_off = dirent.name_off.get() as usize;
-        let hash = index::extend(
-            parent,
-            &strings.bytes[name_off..name_off + usize::from(dirent.name_len.get())],
-        );
-        hashes.push(hash);
-        let home = index::home(hash, slots.len());
-        let mut probe = 0;
-        while slots[(home + probe) & mask].dirent.get() != NONE {
-            probe += 1;
-        }
-        slots[(home + probe) & mask] = Slot {
-            tag: index::tag(hash).into(),
-            dirent: number(row).into(),
-        };
-        probe_max = probe_max.max(number(probe));
-    }
-    (slots, probe_max)
 }
 
 /// `tree_id` from the tree itself; the reader computes the same from the image.
