@@ -3,24 +3,24 @@
 //! A request that was in the worker when it died is answered 502 and nothing else happens to it: it is never asked
 //! twice, because nobody knows what it was doing. Requests that come while there is no worker wait for the next one.
 
-use std::collections::HashMap;
-use std::io::Read;
 use std::os::unix::net::UnixStream;
-use std::process::{Child, ChildStderr, Stdio};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use imagefs::Image;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::answer::Answer;
+use crate::owed::{Abandoned, Answers, Owed};
+use crate::said;
 use crate::setup::{Pairs, Setup};
 use crate::spawn::spawn;
-use crate::wire::{self, HEAD, Head, Kind, Malformed, WORKER_PAYLOAD_MAX};
+use crate::wire::{self, HEAD, Head, Kind, WORKER_PAYLOAD_MAX};
 
 /// Verification and warm-up of a large program take seconds; more than this means that something hangs.
 const START_MAX: Duration = Duration::from_secs(120);
@@ -125,7 +125,7 @@ struct Shared {
     tell: Tell,
     output_max: u64,
     state: watch::Sender<State>,
-    pending: Mutex<HashMap<u64, oneshot::Sender<Answer>>>,
+    owed: Owed,
     next: AtomicU64,
     restarts: AtomicU64,
 }
@@ -151,7 +151,7 @@ impl Link {
             tell: Box::new(tell),
             output_max,
             state: watch::Sender::new(State::Starting),
-            pending: Mutex::default(),
+            owed: Owed::default(),
             next: AtomicU64::new(1),
             restarts: AtomicU64::new(0),
         });
@@ -198,19 +198,18 @@ impl Link {
         let mut frame = wire::ask(id, variables, body);
         let (answer, worker) = loop {
             let worker = self.up(wait).await?;
-            let (answer_to, answer) = oneshot::channel();
-            lock(&self.shared.pending).insert(id, answer_to);
+            let answer = self.shared.owed.ask(id);
             match worker.frames.send(frame) {
                 Ok(()) => break (answer, worker),
                 // This worker died before it was given the request, so the next one may have it.
                 Err(unsent) => frame = unsent.0,
             }
-            lock(&self.shared.pending).remove(&id);
+            self.shared.owed.unask(id);
             tokio::task::yield_now().await;
         };
         let asked = Asked {
             shared: &self.shared,
-            frames: &worker.frames,
+            worker: &worker,
             id,
         };
         match tokio::time::timeout(wall + OVERDUE, answer).await {
@@ -251,15 +250,20 @@ impl std::fmt::Debug for Link {
 /// A request the worker has; dropped without an answer, it is cancelled.
 struct Asked<'a> {
     shared: &'a Shared,
-    frames: &'a mpsc::UnboundedSender<Vec<u8>>,
+    worker: &'a Up,
     id: u64,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if lock(&self.shared.pending).remove(&self.id).is_some() {
+        let abandoned = self.shared.owed.abandon(self.id);
+        if abandoned != Abandoned::Settled {
+            let cancel = wire::frame(Kind::Cancel, self.id, &[]);
             // A worker that is gone has no request to cancel.
-            let _ = self.frames.send(wire::frame(Kind::Cancel, self.id, &[]));
+            let _ = self.worker.frames.send(cancel);
+        }
+        if abandoned == Abandoned::TooMany {
+            self.worker.condemned.notify_one();
         }
     }
 }
@@ -286,9 +290,7 @@ async fn supervise(shared: Arc<Shared>, start: Arc<dyn Start>) {
         shared
             .state
             .send_replace(State::Failed(Arc::from(why.as_str())));
-        let pending = std::mem::take(&mut *lock(&shared.pending));
-        let lost = pending.len();
-        drop(pending);
+        let lost = shared.owed.write_off();
         shared.restarts.fetch_add(1, Ordering::Relaxed);
         (shared.tell)(News::Ended { why: &why, lost });
         backoff = if since.elapsed() > STABLE {
@@ -312,7 +314,9 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
     let pid = child.as_ref().map(Child::id);
     if let Some(stderr) = child.as_mut().and_then(|child| child.stderr.take()) {
         let shared = Arc::clone(shared);
-        std::thread::spawn(move || pass_on(stderr, &shared));
+        std::thread::spawn(move || {
+            said::pass_on(stderr, &|line| (shared.tell)(News::Said(line)));
+        });
     }
     let _reaped = Reaped(child);
     let socket = socket
@@ -341,22 +345,6 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
         why = read_answers(shared, &mut reader) => why,
         why = write_frames(writer, frames) => why,
         () = condemned.notified() => "a request did not end after its limit".to_owned(),
-    }
-}
-
-/// Passes on what the worker says on its standard error, line by line.
-fn pass_on(mut stderr: ChildStderr, shared: &Shared) {
-    let mut line = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(count @ 1..) = stderr.read(&mut piece) {
-        for &byte in &piece[..count] {
-            if byte != b'\n' && line.len() < 8192 {
-                line.push(byte);
-                continue;
-            }
-            (shared.tell)(News::Said(&imagefs::printable(&line)));
-            line.clear();
-        }
     }
 }
 
@@ -395,84 +383,16 @@ async fn write_frames(
 
 /// Reads answers until the socket ends or says something that does not fit.
 async fn read_answers(shared: &Shared, reader: &mut OwnedReadHalf) -> String {
-    let mut partial: HashMap<u64, Partial> = HashMap::new();
+    let mut answers = Answers::new(&shared.owed, shared.output_max);
     loop {
         let (head, payload) = match read_frame(reader).await {
             Ok(frame) => frame,
             Err(error) => return format!("socket: {error}"),
         };
-        let done = match head.kind {
-            Kind::Answer if !partial.contains_key(&head.id) => {
-                Partial::first(&payload, shared.output_max)
-            }
-            Kind::More => partial
-                .remove(&head.id)
-                .ok_or(Malformed)
-                .and_then(|part| part.add(payload)),
-            _ => Err(Malformed),
-        };
-        match done {
-            Ok(part) if part.is_whole() => {
-                let answer_to = lock(&shared.pending).remove(&head.id);
-                if let Some(answer_to) = answer_to {
-                    // Whoever asked may have gone away in this moment.
-                    let _ = answer_to.send(part.answer());
-                }
-            }
-            Ok(part) => {
-                partial.insert(head.id, part);
-            }
-            Err(Malformed) => return "it sent a malformed frame".to_owned(),
+        if let Err(misbehaved) = answers.take(head, &payload) {
+            return misbehaved.to_string();
         }
     }
-}
-
-/// An answer whose body is not complete yet.
-struct Partial {
-    answer: Answer,
-    body: BytesMut,
-    total: u64,
-}
-
-impl Partial {
-    fn first(payload: &Bytes, output_max: u64) -> Result<Partial, Malformed> {
-        let (mut answer, total) = wire::parse_answer(payload)?;
-        if total > output_max {
-            return Err(Malformed);
-        }
-        // The usual answer is whole at once, and its bytes are used where they lie.
-        let body = if answer.body.len() as u64 == total {
-            BytesMut::new()
-        } else {
-            BytesMut::from(std::mem::take(&mut answer.body))
-        };
-        Ok(Partial {
-            answer,
-            body,
-            total,
-        })
-    }
-
-    fn add(mut self, payload: Bytes) -> Result<Partial, Malformed> {
-        self.body.extend_from_slice(&payload);
-        let fits = !payload.is_empty() && self.body.len() as u64 <= self.total;
-        fits.then_some(self).ok_or(Malformed)
-    }
-
-    fn is_whole(&self) -> bool {
-        (self.body.len() + self.answer.body.len()) as u64 == self.total
-    }
-
-    fn answer(mut self) -> Answer {
-        if self.answer.body.is_empty() {
-            self.answer.body = self.body.freeze();
-        }
-        self.answer
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

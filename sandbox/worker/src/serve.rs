@@ -28,6 +28,8 @@ enum Progress {
 struct Loop<'a, B> {
     backend: &'a B,
     socket: Mutex<&'a UnixStream>,
+    /// Held while an answer of several frames is sent.
+    long: Mutex<()>,
     requests: Mutex<HashMap<u64, Progress>>,
 }
 
@@ -36,6 +38,7 @@ pub(crate) fn serve<B: Backend>(socket: &UnixStream, backend: &B, concurrency: u
     let state = Loop {
         backend,
         socket: Mutex::new(socket),
+        long: Mutex::default(),
         requests: Mutex::default(),
     };
     let (sender, receiver) = mpsc::channel();
@@ -124,12 +127,19 @@ impl<B: Backend> Loop<'_, B> {
                 self.answer(id, asked)
             };
             lock(&self.requests).remove(&id);
-            for frame in wire::answer(id, &answer) {
-                if lock(&self.socket).write_all(&frame).is_err() {
-                    return;
-                }
+            if self.send(&wire::answer(id, &answer)).is_err() {
+                return;
             }
         }
+    }
+
+    /// Sends an answer. Short ones go between the pieces of a long one, but no other long one does: the front puts one
+    /// together at a time.
+    fn send(&self, frames: &[Vec<u8>]) -> std::io::Result<()> {
+        let _long = (frames.len() > 1).then(|| lock(&self.long));
+        frames
+            .iter()
+            .try_for_each(|frame| lock(&self.socket).write_all(frame))
     }
 
     fn answer(&self, id: u64, asked: Asked) -> Answer {

@@ -13,7 +13,9 @@
 //! ```
 //!
 //! All numbers are little-endian. The front treats a worker's frames as hostile: lengths are bounded before anything is
-//! kept, and a frame that does not fit the state of its request ends the worker.
+//! kept, and a frame that does not fit the state of its request ends the worker. Each Ask is answered once, a cancelled
+//! one too. Between the frames of one answer stand at most whole ones of other requests, so the front holds one unfinished
+//! answer of each worker and no more.
 
 use bytes::Bytes;
 
@@ -28,6 +30,9 @@ pub(crate) const PIECE: usize = 256 * 1024;
 
 /// Error output of one request that is passed on.
 pub(crate) const STDERR_MAX: usize = 64 * 1024;
+
+/// Headers of an answer: as many as a guest may set. An empty pair is 48 bytes here and 8 on the wire.
+const ANSWER_PAIRS_MAX: u32 = 128;
 
 /// The largest payload a worker may send: a piece, headers, error output, and some room.
 pub(crate) const WORKER_PAYLOAD_MAX: usize = PIECE + STDERR_MAX + 512 * 1024;
@@ -109,7 +114,7 @@ pub(crate) fn ask(id: u64, variables: &Pairs, body: &[u8]) -> Vec<u8> {
 /// Reads the payload of a request: its variables and its body.
 pub(crate) fn parse_ask(payload: &[u8]) -> Result<(Pairs, Vec<u8>), Malformed> {
     let mut reader = Reader(payload);
-    let variables = reader.pairs()?;
+    let variables = reader.pairs(u32::MAX)?;
     Ok((variables, reader.0.to_vec()))
 }
 
@@ -146,7 +151,7 @@ pub(crate) fn parse_answer(payload: &Bytes) -> Result<(Answer, u64), Malformed> 
     for number in &mut numbers {
         *number = reader.u64()?;
     }
-    let headers = reader.pairs()?;
+    let headers = reader.pairs(ANSWER_PAIRS_MAX)?;
     let stderr_len = usize::try_from(reader.u32()?).map_err(|_| Malformed)?;
     let stderr = reader.bytes(stderr_len)?.to_vec();
     let total = reader.u64()?;
@@ -206,8 +211,11 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    fn pairs(&mut self) -> Result<Pairs, Malformed> {
+    fn pairs(&mut self, count_max: u32) -> Result<Pairs, Malformed> {
         let count = self.u32()?;
+        if count > count_max {
+            return Err(Malformed);
+        }
         let mut pairs = Vec::new();
         for _ in 0..count {
             let name_len = usize::try_from(self.u32()?).map_err(|_| Malformed)?;
