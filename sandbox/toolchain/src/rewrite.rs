@@ -302,7 +302,7 @@ impl<'u, 'a> Writer<'u, 'a> {
         if name.starts_with('j') || name.starts_with("call") || name.starts_with("ret") {
             self.branch(at, insn)?;
         } else if !self.stack(at, insn, next)? && !self.string(insn)? {
-            self.plain(insn)?;
+            self.plain(at, insn)?;
         }
         if matches!(name, "ud2" | "hlt") {
             self.cursor.reachable = false;

@@ -244,3 +244,86 @@ fn sandboxed_assembly_can_be_assembled_again() {
     works(folder.path(), &["x.s", "-o", "x"]);
     assert_eq!(run_guest(&folder.path().join("x")).end, End::Status(5));
 }
+
+/// case reported-cc-feature-checks: configure scripts ask by compiling alone.
+#[test]
+fn instructions_beyond_the_baseline_are_refused_when_compiling() {
+    let source = |target: &str, call: &str| {
+        format!(
+            "#include <immintrin.h>\n__attribute__((target(\"{target}\"))) __m128i f(__m128i x) {{ return {call}; }}\n"
+        )
+    };
+    let folder = folder_with(&[
+        (
+            "clmul.c",
+            &source("pclmul", "_mm_clmulepi64_si128(x, x, 0)"),
+        ),
+        ("aes.c", &source("aes", "_mm_aesenc_si128(x, x)")),
+        ("sha.c", &source("sha", "_mm_sha256msg1_epu32(x, x)")),
+        (
+            "ssse3.c",
+            &source("ssse3,sse4.1,sse4.2", "_mm_shuffle_epi8(x, x)"),
+        ),
+    ]);
+    for (file, instruction) in [
+        ("clmul.c", "pclmul"),
+        ("aes.c", "aesenc"),
+        ("sha.c", "sha256msg1"),
+    ] {
+        let message = message(folder.path(), &["-O2", "-c", file]);
+        assert!(message.contains(instruction), "{message}");
+    }
+    // The nearest source that is fine: what the baseline has.
+    works(folder.path(), &["-O2", "-c", "ssse3.c"]);
+}
+
+/// case reported-cc-feature-checks: a guest has no leaves to ask for.
+#[test]
+fn a_guest_asks_its_processor_and_hears_nothing() {
+    let folder = folder_with(&[(
+        "ask.c",
+        "#include <cpuid.h>\n#include <stdio.h>\nint main(void) {\n unsigned a = 1, b = 1, c = 1, d = 1;\n \
+         int known = __get_cpuid(1, &a, &b, &c, &d);\n __cpuid(7, a, b, c, d);\n \
+         return printf(\"%d %u %u\\n\", known, b & bit_AVX2, __get_cpuid_max(0, 0)) < 0;\n}\n",
+    )]);
+    works(folder.path(), &["-O2", "ask.c", "-o", "ask"]);
+    let ran = run_guest(&folder.path().join("ask"));
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), "0 0 0\n");
+}
+
+/// case reported-cc-fldcw-gnulib: the control word that holds anyway may be set, and no other one.
+#[test]
+fn the_default_control_word_may_be_loaded() {
+    let program = |change: &str| {
+        format!(
+            "int main(void) {{ unsigned short old, new;\n __asm__ volatile(\"fnstcw %0\" : \"=m\"(old));\n new = old {change};\n \
+             __asm__ volatile(\"fldcw %0\" : : \"m\"(new));\n return 7; }}\n"
+        )
+    };
+    let folder = folder_with(&[
+        ("same.c", &program("| 0x300")),
+        ("down.c", &program("| 0x400")),
+    ]);
+    for file in ["same", "down"] {
+        works(folder.path(), &["-O2", &format!("{file}.c"), "-o", file]);
+    }
+    let end = |file: &str| run_guest(&folder.path().join(file)).end;
+    assert_eq!(end("same"), End::Status(7));
+    assert!(matches!(end("down"), End::Signal(_)), "{:?}", end("down"));
+}
+
+/// case reported-cc-autoconf-run-check: the option that configure scripts need is where one looks for it.
+#[test]
+fn the_help_is_the_drivers_own() {
+    let folder = folder_with(&[]);
+    let help = works(folder.path(), &["--help"]).stdout;
+    let help = String::from_utf8_lossy(&help);
+    assert!(help.starts_with("zapp cc: "), "{help}");
+    assert!(
+        help.contains("./configure --host=x86_64-linux-musl"),
+        "{help}"
+    );
+    // What GCC itself can be asked is still answered by it.
+    let warnings = works(folder.path(), &["--help=warnings"]).stdout;
+    assert!(String::from_utf8_lossy(&warnings).contains("-Wall"));
+}

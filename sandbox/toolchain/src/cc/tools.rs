@@ -38,6 +38,25 @@ pub(crate) const FIXED: [&str; 20] = [
     "-fno-builtin-truncl",
 ];
 
+/// Answers `--help`. What GCC knows is GCC's to explain.
+const HELP: &str = "\
+zapp cc: compiles C to a program of the sandbox, with the options of gcc.
+
+Usage: zapp cc [options] file...
+
+  A configure script:   CC='zapp cc' ./configure --host=x86_64-linux-musl
+  CMake:                CC='zapp cc' cmake -S . -B build -DCMAKE_SYSTEM_NAME=Linux
+  The program:          zapp run ./program
+
+  Guests run in the sandbox only, so a build must not start what it has built: --host and CMAKE_SYSTEM_NAME say that it is
+  compiled for another machine.
+
+Always on:      -march=x86-64-v2 without MMX and AVX, static, no position-independent code
+Ignored:        -fPIC, -pie, -flto, -march=..., -fstack-protector, and others that mean nothing in a sandbox
+Refused:        languages other than C and assembly, executable stacks, instructions beyond x86-64-v2
+All others:     see gcc --help=common, or zapp cc --help=CLASS
+";
+
 /// The installed GCC.
 pub(crate) fn gcc() -> Result<&'static str, Error> {
     static FOUND: OnceLock<Option<&'static str>> = OnceLock::new();
@@ -187,6 +206,7 @@ pub(crate) fn answer_query(options: &Options) -> Result<Option<ExitCode>, Error>
     };
     let answer = match query.as_str() {
         "-dumpmachine" => super::MACHINE.to_owned(),
+        "--help" => HELP.trim_end().to_owned(),
         "--version" => {
             format!(
                 "zapp cc {} (GCC) {}",

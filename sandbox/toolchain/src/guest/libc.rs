@@ -18,7 +18,8 @@ const START: &str = include_str!("../../../guests/libc/crt1.s");
 const HELPERS: &str = include_str!("../../../guests/libc/libgcc.c");
 
 /// Our files that the recipe puts into the tree.
-const OVERLAYS: [(&str, &str); 10] = [
+const OVERLAYS: [(&str, &str); 11] = [
+    ("cpuid.h", include_str!("../../../guests/libc/cpuid.h")),
     ("setjmp.s", include_str!("../../../guests/libc/setjmp.s")),
     ("longjmp.s", include_str!("../../../guests/libc/longjmp.s")),
     (

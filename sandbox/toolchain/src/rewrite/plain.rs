@@ -2,15 +2,22 @@
 
 use super::Writer;
 use crate::error::Reason;
+use crate::flags::live_from;
 use crate::operand::{Gpr, Mem, R11, RSP, THREAD_POINTER, number, sandboxed};
 use crate::parse::{Insn, Repeat};
+
+/// The x87 control word that the host keeps: round to nearest, 64 bits of precision, every exception masked.
+const CONTROL_WORD: &str = "$0x37F";
 
 /// The call-table entry all traps go through.
 const TRAP: &str = "call *0xF000(%r14)";
 
 impl<'a> Writer<'_, 'a> {
-    pub(super) fn plain(&mut self, insn: &Insn<'a>) -> Result<(), Reason> {
+    pub(super) fn plain(&mut self, at: usize, insn: &Insn<'a>) -> Result<(), Reason> {
         let operands = insn.operands();
+        if insn.mnemonic == "fldcw" {
+            return self.control_word(at, operands);
+        }
         if let Some(what) = refused(insn.mnemonic) {
             return Err(Reason::Refused(what));
         }
@@ -52,6 +59,28 @@ impl<'a> Writer<'_, 'a> {
                 }
             }
         }
+        Ok(())
+    }
+
+    /// `fldcw` of the word that holds anyway does nothing; of any other one it would change what the host keeps, and stops
+    /// the program. Portable code (gnulib's `fpucw.h`) makes sure of the default around arithmetic with long doubles.
+    fn control_word(&mut self, at: usize, operands: &[&str]) -> Result<(), Reason> {
+        let [word] = operands else {
+            return Err(Reason::Syntax("fldcw has one operand"));
+        };
+        if self
+            .unit
+            .next(at)
+            .is_some_and(|next| live_from(self.unit, next))
+        {
+            return Err(Reason::Refused("condition flags kept across fldcw"));
+        }
+        let same = self.fresh_label();
+        let word = self.memory(word)?;
+        self.line(format_args!("cmpw {CONTROL_WORD},{word}"));
+        self.line(format_args!("je {same}"));
+        self.line("ud2");
+        self.line(format_args!("{same}:"));
         Ok(())
     }
 
@@ -201,7 +230,7 @@ fn refused(name: &str) -> Option<&'static str> {
         "cpuid" | "xgetbv" => "asking for the processor's features (cpuid)",
         "rdtsc" | "rdtscp" | "rdpmc" => "reading the time stamp counter",
         "rdrand" | "rdseed" => "the processor's random numbers (use getrandom)",
-        "ldmxcsr" | "fldcw" | "fldenv" | "fnstenv" | "fstenv" | "frstor" | "fnsave" | "fsave" => {
+        "ldmxcsr" | "fldenv" | "fnstenv" | "fstenv" | "frstor" | "fnsave" | "fsave" => {
             "changing the floating-point control state"
         }
         "fxsave" | "fxrstor" | "fxsave64" | "fxrstor64" | "emms" | "femms" => {

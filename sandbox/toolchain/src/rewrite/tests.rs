@@ -117,6 +117,14 @@ fn flags_across_a_table_jump_are_an_error() {
 }
 
 #[test]
+fn flags_across_a_control_word_are_an_error() {
+    let body = "cmpl $7,%eax;fldcw (%rdi);je .L9;.L9: ret";
+    assert!(matches!(refusal(body), Reason::Refused(_)));
+    // The nearest text that is fine: the flags are defined behind it.
+    out(&function("fldcw (%rdi);cmpl $7,%eax;je .L9;.L9: ret"));
+}
+
+#[test]
 fn what_cannot_be_followed_is_an_error_with_its_line() {
     assert!(matches!(refusal("pushq %rax;ret"), Reason::StackDepth(_)));
     assert!(matches!(
@@ -181,6 +189,16 @@ fn special_instructions_have_their_replacements() {
         ),
         ("movntdq %xmm0,(%rdi)", &["movdqa %xmm0,%gs:(%edi)"]),
         ("endbr64", &[]),
+        // case reported-cc-fldcw-gnulib
+        (
+            "fldcw (%rdi)",
+            &[
+                "cmpw $0x37F,%gs:(%edi)",
+                "je .Lsandbox1",
+                "ud2",
+                ".Lsandbox1:",
+            ],
+        ),
         ("leaq x(%rip),%rdi", &["leal x(%rip),%edi"]),
         (
             "rep stosq",
