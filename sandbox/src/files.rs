@@ -2,7 +2,8 @@
 
 use crate::abi::Errno;
 use crate::sys::speculation::{barrier, clamp};
-use crate::tree::{Device, Kind, Node};
+use crate::tree::listing::Reading;
+use crate::tree::{Device, Node};
 
 /// An open file: what several descriptors share after `dup`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,17 +12,9 @@ pub(crate) struct OpenFile {
     /// Access mode and status flags of `open`.
     pub(crate) flags: i32,
     pub(crate) offset: u64,
-    /// What a directory showed when it was first read.
-    pub(crate) listing: Option<Vec<Listed>>,
+    /// How far a directory has been read.
+    pub(crate) reading: Option<Reading>,
     descriptors: u32,
-}
-
-/// One name of a directory being read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Listed {
-    pub(crate) name: Vec<u8>,
-    pub(crate) number: u64,
-    pub(crate) kind: Kind,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +36,7 @@ impl OpenFile {
             node,
             flags,
             offset: 0,
-            listing: None,
+            reading: None,
             descriptors: 0,
         }
     }

@@ -4,8 +4,10 @@ use crate::address::GuestAddr;
 use crate::budget::{Admission, Mappings};
 use crate::channel::{Channels, Input, Output, Reader, Writer};
 use crate::error::Error;
+use crate::fiber::Fiber;
 use crate::freeze;
 use crate::hot::WrittenPages;
+use crate::ledger::Room;
 use crate::limits::LimitKind;
 use crate::outside::{Outside, Recording, Source};
 use crate::proof;
@@ -17,13 +19,11 @@ use crate::start;
 use crate::state::{FileChanges, State};
 use crate::sys::entry::{self, FaultRecord, GatePage, Left, Registers};
 use crate::sys::linux::{self, Clock};
-use crate::sys::stack::ReturnStack;
 use crate::sys::thread;
 use crate::trace::Tracer;
 use crate::trap::file::UNIT;
 use crate::trap::{HandlerLeft, Running};
 use crate::tree::Tree;
-use crate::tree::account::Room;
 use crate::tree::delta::Delta;
 use crate::tree::difference::Difference;
 use crate::tree::reads::ReadSet;
@@ -66,7 +66,7 @@ pub struct Instance {
     usage: Usage,
     exchange: Exchange,
     tracer: Option<Tracer>,
-    fibers: Vec<Option<ReturnStack>>,
+    fibers: Vec<Option<Fiber>>,
     window_shares: Vec<Mappings>,
     /// False while the guest waits in `accept` and has no request.
     can_run: bool,
@@ -529,7 +529,7 @@ impl Instance {
     }
 
     fn finish(mut self, outcome: Outcome) -> Finished {
-        self.usage.scratch_bytes = self.state.view.peak_bytes();
+        self.usage.scratch_bytes = self.state.view.ledger().peak_bytes();
         let made_before = self.snapshot.state().view.made_in_trees();
         self.usage.discarded_bytes += (self.state.view.made_in_trees()).saturating_sub(made_before);
         let host_bug = matches!(outcome, Outcome::HostBug { .. });

@@ -5,8 +5,8 @@
 use crate::address::GuestAddr;
 use serde::{Deserialize, Serialize};
 
-/// Live records of one stack at most; beyond it the guest has gone mad.
-const RECORDS_MAX: usize = 1 << 16;
+/// Live records of all stacks together at most, some 100 KiB; beyond it the guest has gone mad.
+const RECORDS_MAX: usize = 4096;
 
 /// Records and fibers of one instance, as plain data.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,6 +16,8 @@ pub(crate) struct Jumps {
     current: usize,
     /// Index 0 is the program's own stack.
     stacks: Vec<Track>,
+    /// Records of all of them.
+    count: usize,
 }
 
 /// What is known of one return stack.
@@ -71,6 +73,7 @@ impl Jumps {
         let records = &mut self.stacks[self.current].records;
         while records.last().is_some_and(|record| record.depth > depth) {
             records.pop();
+            self.count -= 1;
         }
         records
     }
@@ -85,11 +88,12 @@ impl Jumps {
         if let Some(known) = same.find(|record| record.target == target) {
             return Some(known.id);
         }
-        if records.len() >= RECORDS_MAX {
+        if self.count >= RECORDS_MAX {
             return None;
         }
         let id = self.next_record.wrapping_add(1).max(1);
         self.next_record = id;
+        self.count += 1;
         self.live_records(depth).push(Record { id, depth, target });
         Some(id)
     }
@@ -126,7 +130,7 @@ impl Jumps {
 
     /// Forgets a fiber that is not the current one.
     pub(crate) fn remove_fiber(&mut self, fiber: usize) {
-        self.stacks[fiber] = Track::default();
+        self.count -= std::mem::take(&mut self.stacks[fiber]).records.len();
         while self.stacks.len() > self.current + 1 && self.stacks.last() == Some(&Track::default())
         {
             self.stacks.pop();
@@ -170,10 +174,48 @@ impl Jumps {
         is_sound.then(|| Jumps {
             next_record,
             current: 0,
+            count: records.len(),
             stacks: vec![Track {
                 records,
                 ..Track::default()
             }],
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // case limits-05-fiber-records: each of 1,024 stacks had 65,536 records.
+    #[test]
+    fn records_of_all_stacks_have_one_bound() {
+        let mut jumps = Jumps::default();
+        let target = GuestAddr::new(0x20000);
+        let fill = |jumps: &mut Jumps, to: usize| {
+            (1..=to)
+                .take_while(|at| jumps.record(at * 8, target).is_some())
+                .count()
+        };
+        assert_eq!(fill(&mut jumps, 1000), 1000);
+        for fiber in 1..=2 {
+            let data_stack = Some(GuestAddr::new(0x30000));
+            jumps.add_fiber(
+                fiber,
+                Resumed {
+                    depth: 8,
+                    data_stack,
+                },
+            );
+        }
+        jumps.switch(1, 8000).unwrap();
+        assert_eq!(fill(&mut jumps, 1 << 16), RECORDS_MAX - 1000);
+        jumps.switch(2, 1 << 16).unwrap();
+        assert_eq!(fill(&mut jumps, 1 << 16), 0);
+        jumps.remove_fiber(1);
+        assert_eq!(fill(&mut jumps, 1 << 16), RECORDS_MAX - 1000);
+        // Frames that have returned give their records back.
+        assert!(jumps.record(8, target).is_some());
+        assert_eq!(jumps.count, 1001);
     }
 }

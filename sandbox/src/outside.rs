@@ -374,8 +374,8 @@ impl Outside {
         (done, end)
     }
 
-    /// What `live` takes for a window, when there is one.
-    pub(crate) fn window<T>(&mut self, live: impl FnOnce() -> Option<T>) -> Option<T> {
+    /// The share of the process's mappings that `live` takes, when there is one.
+    pub(crate) fn mappings<T>(&mut self, live: impl FnOnce() -> Option<T>) -> Option<T> {
         if let Source::Replayed(replay) = &mut self.source {
             let had_one = replay.number(Asked::Window) != 0;
             let share = if had_one { live() } else { None };
@@ -470,7 +470,7 @@ mod tests {
                 Ok(3)
             });
             let wrote = outside.output(10, |len| (len.min(7), Err(Errno(libc::EPIPE).into())));
-            let share = outside.window(|| Some(()));
+            let share = outside.mappings(|| Some(()));
             (random, times, input, format!("{read:?} {wrote:?}"), share)
         };
         let told = ask(&mut live, &mut clocks);

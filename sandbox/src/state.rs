@@ -102,7 +102,8 @@ impl State {
         if self.files.nodes().any(is_own) || (is_own(cwd) && cwd != earlier.cwd) {
             return false;
         }
-        self.view = earlier.view.clone();
+        let now = std::mem::replace(&mut self.view, earlier.view.clone());
+        self.view.ledger_mut().keep_held_of(now.ledger());
         self.view.opened(cwd);
         self.view.closed(earlier.cwd);
         true

@@ -1,9 +1,10 @@
 //! What an instance has changed, taken from it and applied to another: the same files come out.
 
 use crate::error::Error;
-use crate::tree::account::Room;
+use crate::ledger::Room;
 use crate::tree::delta::{Change, Delta, Origin};
 use crate::tree::difference::Difference;
+use crate::tree::listing::{Shown, Taken};
 use crate::tree::memory::MemoryTree;
 use crate::tree::trees::Trees;
 use crate::tree::view::View;
@@ -50,13 +51,19 @@ fn all(view: &View, trees: &Trees) -> Vec<(Vec<u8>, Node, Vec<u8>, Node)> {
     let mut found = Vec::new();
     let mut directories = vec![(Vec::new(), view.root())];
     while let Some((path, directory)) = directories.pop() {
-        view.list(trees, directory, |name, node, kind| {
-            let path = [path.as_slice(), b"/", name].concat();
-            if kind == Kind::Directory {
-                directories.push((path.clone(), node));
+        let mut reading = view.begin_reading();
+        let go_on = || Ok::<(), ()>(());
+        let each = |shown: Shown<'_>| {
+            let path = [path.as_slice(), b"/", shown.name].concat();
+            if shown.kind == Kind::Directory {
+                directories.push((path.clone(), shown.node));
             }
-            found.push((path, directory, name.to_vec(), node));
-        });
+            found.push((path, directory, shown.name.to_vec(), shown.node));
+            Taken::Yes
+        };
+        let after_dots = 2;
+        view.read_directory(trees, directory, &mut reading, after_dots, go_on, each)
+            .unwrap();
     }
     found.sort();
     found
@@ -119,7 +126,7 @@ fn step(view: &mut View, trees: &Trees, random: &mut Random) {
             && !is_fixed
             && (kind != Kind::Directory || view.is_empty(trees, node)) =>
         {
-            view.remove(trees, directory, &name, node);
+            view.remove(trees, directory, &name, node, &ROOM).unwrap();
         }
         5 | 6 if kind != Kind::Device && !is_fixed => {
             let is_directory = kind == Kind::Directory;
@@ -132,17 +139,27 @@ fn step(view: &mut View, trees: &Trees, random: &mut Random) {
             });
             let moves = !(is_directory && (of_tree || view.is_below(trees, target, node)));
             if fits && moves {
-                view.rename(trees, (directory, &name), (target, &new), node, there);
+                view.rename(
+                    trees,
+                    (directory, &name),
+                    (target, &new),
+                    node,
+                    there,
+                    &ROOM,
+                )
+                .unwrap();
             }
         }
         7 if kind == Kind::Regular => {
             let (at, len) = (random.below(60_000) as u64, random.below(9_000));
             let bytes = vec![mode.to_le_bytes()[0]; len];
-            view.write_at(trees, node, at, &bytes, 1 << 30, 9).unwrap();
+            let room = Room { now_ns: 9, ..ROOM };
+            view.write_at(trees, node, at, &bytes, &room).unwrap();
         }
         8 if kind == Kind::Regular => {
             let size = random.below(70_000) as u64;
-            view.truncate(trees, node, size, 11).unwrap();
+            let room = Room { now_ns: 11, ..ROOM };
+            view.truncate(trees, node, size, &room).unwrap();
         }
         9 if kind != Kind::Device => view.set_mode(node, mode, &ROOM).unwrap(),
         10 if kind != Kind::Device => view.set_modified(node, mode.into(), &ROOM).unwrap(),
@@ -168,6 +185,9 @@ fn history(mounts: &Mounts, trees: &Trees, seed: u64) -> (View, View) {
     let mut end = start.clone();
     for _ in 0..random.below(40) {
         step(&mut end, trees, random);
+        let (records, bytes) = end.count_what_is_kept();
+        assert_eq!(end.ledger().records(), records);
+        assert_eq!(end.ledger().content_bytes(), bytes);
     }
     (start, end)
 }
@@ -272,20 +292,29 @@ fn delta_tells_created_renamed_linked_and_removed() {
         (site, b"moved.db"),
         node.unwrap(),
         None,
-    );
-    end.write_at(&trees, node.unwrap(), 4096, b"x", 1 << 20, 5)
+        &ROOM,
+    )
+    .unwrap();
+    end.write_at(&trees, node.unwrap(), 4096, b"x", &ROOM)
         .unwrap();
     let (etc, _, node) = find(&end, b"/etc/motd");
     end.link(site, b"hard", node.unwrap(), &ROOM).unwrap();
     let (a, b_name, _) = find(&end, b"/site/link");
-    end.remove(&trees, a, &b_name, find(&end, b"/site/link").2.unwrap());
+    end.remove(
+        &trees,
+        a,
+        &b_name,
+        find(&end, b"/site/link").2.unwrap(),
+        &ROOM,
+    )
+    .unwrap();
     let made = end.create(etc, b"new", 0o600, &ROOM).unwrap();
-    end.truncate(&trees, made, 1 << 30, 5).unwrap();
+    end.truncate(&trees, made, 1 << 30, &ROOM).unwrap();
     end.make_directory(find(&end, b"/data/name").0, b"sub", 0o700, &ROOM)
         .unwrap();
     // A file that came and went is no change.
     let gone = end.create(etc, b"gone", 0o600, &ROOM).unwrap();
-    end.remove(&trees, etc, b"gone", gone);
+    end.remove(&trees, etc, b"gone", gone, &ROOM).unwrap();
 
     let delta = Difference::new(&start, &end, &mounts, &trees).delta();
     let text = |path: &[u8]| String::from_utf8(path.to_vec()).unwrap();

@@ -222,10 +222,9 @@ impl Running<'_> {
             Node::Device(Device::Stdout) => self.write_stream(false, unit),
             Node::Device(Device::Stderr) => self.write_stream(true, unit),
             _ => {
-                let (limit, now) = (self.limits.scratch_bytes, self.now_ns());
-                self.state
-                    .view
-                    .write_at(self.trees, node, position, unit, limit, now)?;
+                let room = self.room();
+                let view = &mut self.state.view;
+                view.write_at(self.trees, node, position, unit, &room)?;
                 if matches!(node, Node::Base(..)) {
                     self.usage.discarded_bytes += unit.len() as u64;
                 }
@@ -332,8 +331,8 @@ impl Running<'_> {
             && !created
             && self.state.view.kind(self.trees, node) == Kind::Regular
         {
-            let now = self.now_ns();
-            self.state.view.truncate(self.trees, node, 0, now)?;
+            let room = self.room();
+            self.state.view.truncate(self.trees, node, 0, &room)?;
         }
         Ok(u64::from(fd.cast_unsigned()))
     }
@@ -368,7 +367,7 @@ impl Running<'_> {
         let file = self.state.files.get_mut(int(arguments.a))?;
         file.offset = to;
         if to == 0 {
-            file.listing = None;
+            file.reading = None;
         }
         Ok(to)
     }
@@ -381,8 +380,8 @@ impl Running<'_> {
         if !writes || self.state.view.kind(self.trees, node) != Kind::Regular {
             return errno(libc::EINVAL);
         }
-        let now = self.now_ns();
-        self.state.view.truncate(self.trees, node, size, now)?;
+        let room = self.room();
+        self.state.view.truncate(self.trees, node, size, &room)?;
         Ok(0)
     }
 
@@ -398,8 +397,8 @@ impl Running<'_> {
             Kind::Directory => return errno(libc::EISDIR),
             _ => return errno(libc::EINVAL),
         }
-        let now = self.now_ns();
-        self.state.view.truncate(self.trees, node, size, now)?;
+        let room = self.room();
+        self.state.view.truncate(self.trees, node, size, &room)?;
         Ok(0)
     }
 

@@ -6,17 +6,16 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno};
-use crate::address::{GuestAddr, PageAligned, low, size};
+use crate::address::{GuestAddr, low, size};
+use crate::fiber::Fiber;
 use crate::jumps::Resumed;
+use crate::ledger::Room;
 use crate::report::Outcome;
 use crate::sys::entry::{GatePage, Registers};
 use crate::sys::stack::ReturnStack;
 
 /// Fibers of one instance at most.
 const FIBERS_MAX: usize = 1024;
-
-/// Pages of the return stack of a fiber: 8,192 nested calls.
-const FIBER_STACK_PAGES: u32 = 16;
 
 /// Bundle size of the policy: indirect targets are multiples of it.
 const BUNDLE: u32 = 32;
@@ -32,9 +31,10 @@ impl Running<'_> {
     fn current_stack(&self) -> &ReturnStack {
         match self.state.jumps.current() {
             0 => self.stack,
-            fiber => self.fibers[fiber - 1]
-                .as_ref()
-                .expect("the running fiber has its stack"),
+            fiber => {
+                let fiber = self.fibers[fiber - 1].as_ref();
+                fiber.expect("the running fiber has its stack").stack()
+            }
         }
     }
 
@@ -98,9 +98,13 @@ impl Running<'_> {
         if free >= FIBERS_MAX {
             return errno(libc::ENOMEM);
         }
-        let stack = ReturnStack::new(PageAligned::of_pages(FIBER_STACK_PAGES))
-            .map_err(|_| Errno(libc::ENOMEM))?;
         let gate = GatePage::get().map_err(|_| Errno(libc::ENOMEM))?;
+        let room = Room::of(self.limits, 0);
+        let budget = self.snapshot.sandbox().budget();
+        let share = self.outside.mappings(|| Fiber::mappings(budget));
+        let ledger = self.state.view.ledger_mut();
+        let fiber = Fiber::new(share.ok_or(Errno(libc::ENOMEM))?, ledger, &room)?;
+        let stack = fiber.stack();
         let start = self.region.base() + entry.offset();
         let rsp = stack.fill(&[start, gate.exit_stub()]);
         let begin = Resumed {
@@ -110,7 +114,7 @@ impl Running<'_> {
         if free == self.fibers.len() {
             self.fibers.push(None);
         }
-        self.fibers[free] = Some(stack);
+        self.fibers[free] = Some(fiber);
         self.state.jumps.add_fiber(free + 1, begin);
         Ok(free as u64 + 1)
     }
@@ -140,9 +144,10 @@ impl Running<'_> {
         if fiber == 0 || fiber == self.state.jumps.current() || fiber > self.fibers.len() {
             return errno(libc::EINVAL);
         }
-        if self.fibers[fiber - 1].take().is_none() {
+        let Some(freed) = self.fibers[fiber - 1].take() else {
             return errno(libc::EINVAL);
-        }
+        };
+        freed.free(self.state.view.ledger_mut());
         self.state.jumps.remove_fiber(fiber);
         Ok(0)
     }

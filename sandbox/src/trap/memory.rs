@@ -146,7 +146,7 @@ impl Running<'_> {
         };
         // Two mappings: the window and what it splits off; a copy will do when there are no more.
         let budget = self.snapshot.sandbox().budget();
-        let Some(share) = self.outside.window(|| budget.take_mappings(2).ok()) else {
+        let Some(share) = self.outside.mappings(|| budget.take_mappings(2).ok()) else {
             return Ok(None);
         };
         let window = Window {

@@ -18,7 +18,9 @@ use crate::abi::{Answer, Arguments, Errno, Stop, errno};
 use crate::address::{Claimed, size};
 use crate::budget::Mappings;
 use crate::channel::Channels;
+use crate::fiber::Fiber;
 use crate::layout::Layout;
+use crate::ledger::Room;
 use crate::limits::{LimitKind, Limits};
 use crate::outside::Outside;
 use crate::report::{Outcome, Usage};
@@ -30,7 +32,6 @@ use crate::sys::guest::{Fault, Region};
 use crate::sys::speculation::clamp;
 use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;
-use crate::tree::account::Room;
 use crate::tree::trees::Trees;
 
 /// One past the numbers of Linux calls that are looked at.
@@ -42,7 +43,7 @@ pub(crate) struct Running<'a> {
     pub(crate) region: &'a Region,
     pub(crate) stack: &'a ReturnStack,
     /// Return stacks of fibers, by number minus one.
-    pub(crate) fibers: &'a mut Vec<Option<ReturnStack>>,
+    pub(crate) fibers: &'a mut Vec<Option<Fiber>>,
     /// Shares of the process's mappings, one for each window.
     pub(crate) window_shares: &'a mut Vec<Mappings>,
     pub(crate) control: &'a Control,

@@ -2,8 +2,8 @@
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
-use crate::files::Listed;
 use crate::state::State;
+use crate::tree::listing::{Shown, Taken};
 use crate::tree::walk::{PATH_MAX, Walked};
 use crate::tree::{Kind, Node};
 
@@ -109,65 +109,27 @@ impl Running<'_> {
         if self.state.view.kind(self.trees, node) != Kind::Directory {
             return errno(libc::ENOTDIR);
         }
-        if file.listing.is_none() {
-            let listing = self.listing(node)?;
-            self.state.files.get_mut(fd)?.listing = Some(listing);
-        }
-        let file = self.state.files.get(fd)?;
-        let listing = file.listing.as_deref().unwrap_or_default();
         let room = usize::try_from(arguments.c)
             .unwrap_or(usize::MAX)
             .min(LISTING_MAX);
+        let (view, trees) = (&self.state.view, self.trees);
+        let mut reading = file.reading.clone().unwrap_or_else(|| view.begin_reading());
         let mut bytes = Vec::with_capacity(room.min(4096));
-        let mut index = usize::try_from(file.offset).unwrap_or(usize::MAX);
-        while let Some(entry) = listing.get(index) {
-            // struct linux_dirent64: number, next offset, record length, type, name, NUL, padding.
-            let len = (19 + entry.name.len() + 1).next_multiple_of(8);
-            if bytes.len() + len > room {
-                break;
-            }
-            let start = bytes.len();
-            bytes.extend_from_slice(&entry.number.to_le_bytes());
-            bytes.extend_from_slice(&(index as u64 + 1).to_le_bytes());
-            bytes.extend_from_slice(&u16::try_from(len).expect("names are short").to_le_bytes());
-            bytes.push(directory_type(entry.kind));
-            bytes.extend_from_slice(&entry.name);
-            bytes.resize(start + len, 0);
-            index += 1;
-        }
-        if bytes.is_empty() && index < listing.len() {
+        let mut has_room = true;
+        let poll = || self.poll();
+        let position =
+            view.read_directory(trees, node, &mut reading, file.offset, poll, |shown| {
+                has_room = put_entry(&mut bytes, room, &shown);
+                if has_room { Taken::Yes } else { Taken::No }
+            })?;
+        if bytes.is_empty() && !has_room {
             return errno(libc::EINVAL);
         }
         self.region.copy_out(pointer(arguments.b), &bytes)?;
-        self.state.files.get_mut(fd)?.offset = index as u64;
+        let file = self.state.files.get_mut(fd)?;
+        file.offset = position;
+        file.reading = Some(reading);
         Ok(bytes.len() as u64)
-    }
-
-    /// Everything in a directory now, `.` and `..` first.
-    fn listing(&self, node: Node) -> Result<Vec<Listed>, Stop> {
-        let parent = self.state.view.parent(self.trees, node);
-        let mut listing = vec![
-            Listed {
-                name: b".".to_vec(),
-                number: super::stat::number(node),
-                kind: Kind::Directory,
-            },
-            Listed {
-                name: b"..".to_vec(),
-                number: super::stat::number(parent),
-                kind: Kind::Directory,
-            },
-        ];
-        self.state.view.list(self.trees, node, |name, node, kind| {
-            let number = super::stat::number(node);
-            listing.push(Listed {
-                name: name.to_vec(),
-                number,
-                kind,
-            });
-        });
-        self.poll()?;
-        Ok(listing)
     }
 
     #[inline(never)]
@@ -251,6 +213,7 @@ impl Running<'_> {
             if running.is_kept(walked) {
                 return Err(Errno(libc::EBUSY));
             }
+            let room = running.room();
             let (view, trees) = (&mut running.state.view, running.trees);
             let kind = view.kind(trees, node);
             match (kind == Kind::Directory, is_directory) {
@@ -262,12 +225,7 @@ impl Running<'_> {
                 }
                 _ => {}
             }
-            // A tree's name is hidden by a record, which must fit; what the instance made itself gives room.
-            let is_full = view.bytes() >= running.limits.scratch_bytes;
-            if is_full && view.tree_has(trees, walked.directory, walked.name()) {
-                return Err(Errno(libc::ENOSPC));
-            }
-            view.remove(trees, walked.directory, walked.name(), node);
+            view.remove(trees, walked.directory, walked.name(), node, &room)?;
             if is_directory {
                 let State { view, process, .. } = &mut *running.state;
                 process.renamed(view, trees, node);
@@ -306,9 +264,10 @@ impl Running<'_> {
                 return Ok(());
             }
             running.check_rename(node, walked)?;
+            let room = running.room();
             let target = (walked.directory, walked.name());
             let (State { view, process, .. }, trees) = (&mut *running.state, running.trees);
-            view.rename(trees, (directory, &name), target, node, walked.node);
+            view.rename(trees, (directory, &name), target, node, walked.node, &room)?;
             if view.kind(trees, node) == Kind::Directory {
                 process.renamed(view, trees, node);
             }
@@ -326,9 +285,6 @@ impl Running<'_> {
     fn check_rename(&self, node: Node, to: &Walked<'_>) -> Result<(), Errno> {
         let (view, trees) = (&self.state.view, self.trees);
         self.check_alive(to.directory)?;
-        if view.bytes() >= self.limits.scratch_bytes {
-            return Err(Errno(libc::ENOSPC));
-        }
         let is_directory = match (node, view.kind(trees, node)) {
             (_, Kind::Device) => return Err(Errno(libc::EPERM)),
             // As an overlay file system does: a tree's directory is copied by whoever moves it.
@@ -432,6 +388,26 @@ impl Running<'_> {
         let new = u32::try_from(arguments.a & 0o777).expect("masked");
         Ok(self.state.process.set_umask(new).into())
     }
+}
+
+/// Adds a `struct linux_dirent64` (number, next offset, record length, type, name, NUL, padding) unless it is too long.
+fn put_entry(bytes: &mut Vec<u8>, room: usize, shown: &Shown<'_>) -> bool {
+    let len = (19 + shown.name.len() + 1).next_multiple_of(8);
+    let Ok(record_len) = u16::try_from(len) else {
+        // No tree has such a name.
+        return true;
+    };
+    if bytes.len() + len > room {
+        return false;
+    }
+    let start = bytes.len();
+    bytes.extend_from_slice(&super::stat::number(shown.node).to_le_bytes());
+    bytes.extend_from_slice(&shown.next.to_le_bytes());
+    bytes.extend_from_slice(&record_len.to_le_bytes());
+    bytes.push(directory_type(shown.kind));
+    bytes.extend_from_slice(shown.name);
+    bytes.resize(start + len, 0);
+    true
 }
 
 /// `d_type` of a directory entry.

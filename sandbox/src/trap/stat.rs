@@ -141,7 +141,7 @@ impl Running<'_> {
             self.node_at(libc::AT_FDCWD, arguments.a, 0)?;
         }
         let blocks = self.limits.scratch_bytes / 4096;
-        let free = blocks.saturating_sub(self.state.view.bytes().div_ceil(4096));
+        let free = blocks.saturating_sub(self.state.view.ledger().bytes().div_ceil(4096));
         let files = u64::from(self.limits.files);
         let mut words = [0; 15];
         words[0] = libc::TMPFS_MAGIC.cast_unsigned();

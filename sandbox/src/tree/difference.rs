@@ -195,9 +195,9 @@ impl<'a> Paths<'a> {
     fn new(view: &'a View, of: &Difference<'a>) -> Paths<'a> {
         let mut named = HashMap::new();
         for (directory, names) in view.overlay.all_names() {
-            for (name, node) in names {
-                if let Some(node) = node {
-                    named.insert(*node, (directory, name.as_slice()));
+            for (name, own) in names {
+                if let Some(node) = own.node {
+                    named.insert(node, (directory, name.as_slice()));
                 }
             }
         }

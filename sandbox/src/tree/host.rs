@@ -28,11 +28,14 @@ struct Nodes {
     /// Path below the root and parent of each number given out.
     known: Vec<(PathBuf, u32)>,
     numbers: HashMap<PathBuf, u32>,
-    /// The directory listed last.
-    listing: Option<(u32, Vec<OsString>)>,
+    /// The directories listed last, which may be read by turns; the latest at the end.
+    listings: Vec<(u32, Vec<OsString>)>,
     /// The file read last stays open: programs read files in many small pieces.
     last: Option<(u32, File)>,
 }
+
+/// Listings kept at most, for whoever walks down a tree.
+const LISTINGS_MAX: usize = 8;
 
 /// Numbers given out at most: a bound on the memory a guest can make the host use.
 const NODES_MAX: usize = 1 << 20;
@@ -51,7 +54,7 @@ impl HostTree {
         let nodes = Nodes {
             known: vec![(PathBuf::new(), 0)],
             numbers: HashMap::from([(PathBuf::new(), 0)]),
-            listing: None,
+            listings: Vec::new(),
             last: None,
         };
         Ok(HostTree {
@@ -91,6 +94,28 @@ impl HostTree {
     }
 
     /// The names in a directory that are shown, sorted.
+    /// A name of a directory. A listing starts at the first entry and goes on in the list made then.
+    fn listed(&self, directory: u32, index: usize) -> Option<OsString> {
+        let is_it = |(of, _): &(u32, _)| *of == directory;
+        if index > 0 {
+            let mut nodes = self.lock();
+            if let Some(at) = nodes.listings.iter().position(is_it) {
+                let last = nodes.listings.len() - 1;
+                nodes.listings[at..].rotate_left(1);
+                return nodes.listings[last].1.get(index).cloned();
+            }
+        }
+        let names = self.names(directory)?;
+        let name = names.get(index).cloned();
+        let mut nodes = self.lock();
+        nodes.listings.retain(|listing| !is_it(listing));
+        if nodes.listings.len() >= LISTINGS_MAX {
+            nodes.listings.remove(0);
+        }
+        nodes.listings.push((directory, names));
+        name
+    }
+
     fn names(&self, directory: u32) -> Option<Vec<OsString>> {
         let below = self.path(directory)?;
         let flags = libc::O_DIRECTORY | libc::O_RDONLY;
@@ -152,23 +177,8 @@ impl Tree for HostTree {
     }
 
     fn entry(&self, directory: u32, index: u32) -> Option<Entry<'_>> {
-        // A listing starts at the first entry and goes on in the list made then.
-        let fresh = if index == 0 {
-            Some(self.names(directory)?)
-        } else {
-            None
-        };
-        let name = {
-            let mut nodes = self.lock();
-            if let Some(names) = fresh {
-                nodes.listing = Some((directory, names));
-            }
-            let (of, names) = nodes.listing.as_ref()?;
-            if *of != directory {
-                return None;
-            }
-            names.get(usize::try_from(index).ok()?)?.clone()
-        };
+        let index = usize::try_from(index).ok()?;
+        let name = self.listed(directory, index)?;
         let node = self.child(directory, name.as_bytes())?;
         let kind = self.metadata(node).kind;
         Some(Entry {

@@ -4,7 +4,6 @@
 //! A tree gives each file and directory a number. It is never written: a guest's changes live in its
 //! own [`view::View`] and vanish with it.
 
-pub(crate) mod account;
 mod apply;
 mod bytes;
 pub(crate) mod delta;
@@ -12,8 +11,10 @@ pub(crate) mod difference;
 pub(crate) mod host;
 pub(crate) mod image;
 mod inodes;
+pub(crate) mod listing;
 pub(crate) mod memory;
 mod mounts;
+mod named;
 mod node;
 mod overlay;
 mod points;

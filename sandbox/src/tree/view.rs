@@ -14,6 +14,7 @@ use super::trees::Trees;
 use super::{Device, Kind, Metadata, Node};
 use crate::abi::Errno;
 use crate::error::Error;
+use crate::ledger::Ledger;
 use std::borrow::Cow;
 
 /// The files of one instance.
@@ -31,21 +32,19 @@ impl View {
         view.root = match mounts.paths().find(|(_, path)| *path == b"/") {
             Some((tree, _)) => trees.root(tree),
             // The first inode is number 0: it is its own parent.
-            None => view.new_directory(view.root, 0o755, 0),
+            None => view.given_directory(view.root, 0o755),
         };
         let root = view.root;
         for name in [&b"dev"[..], b"tmp"] {
-            let directory = view.new_directory(root, 0o777, 0);
-            view.overlay.set_name(root, name, Some(directory));
+            let directory = view.given_directory(root, 0o777);
+            view.give_name(root, name, directory);
             if name == b"dev" {
                 for (name, device) in Device::ALL {
-                    let device = Some(Node::Device(device));
-                    view.overlay.set_name(directory, name, device);
+                    view.give_name(directory, name, Node::Device(device));
                 }
             }
         }
         view.attach(mounts, trees)?;
-        view.overlay.account.start();
         Ok(view)
     }
 
@@ -77,6 +76,17 @@ impl View {
         Ok(())
     }
 
+    /// A directory that is there before the program starts.
+    fn given_directory(&mut self, parent: Node, mode: u32) -> Node {
+        let leave = self.overlay.ledger.give();
+        self.new_directory(leave, parent, mode, 0)
+    }
+
+    fn give_name(&mut self, directory: Node, name: &[u8], node: Node) {
+        let leave = self.overlay.ledger.give();
+        self.overlay.set_name(leave, directory, name, Some(node));
+    }
+
     fn attach_at(
         &mut self,
         mounts: &Mounts,
@@ -103,8 +113,8 @@ impl View {
                     return Ok(());
                 }
                 (None, _) => {
-                    let made = self.new_directory(at, 0o755, 0);
-                    self.overlay.set_name(at, name, Some(made));
+                    let made = self.given_directory(at, 0o755);
+                    self.give_name(at, name, made);
                     made
                 }
             };
@@ -289,46 +299,6 @@ impl View {
         !matches!(node, Node::Base(..)) || self.overlay.copy(node).is_some()
     }
 
-    /// True when `directory` shows nothing.
-    pub(crate) fn is_empty(&self, trees: &Trees, directory: Node) -> bool {
-        let mut found = false;
-        self.list(trees, directory, |_, _, _| found = true);
-        !found
-    }
-
-    /// Calls `each` with name, node and kind of everything in `directory`.
-    pub(crate) fn list(
-        &self,
-        trees: &Trees,
-        directory: Node,
-        mut each: impl FnMut(&[u8], Node, Kind),
-    ) {
-        for (name, tree) in self.points.within(directory) {
-            let root = trees.root(tree);
-            each(name, root, self.kind(trees, root));
-        }
-        let changed = self.overlay.names(directory);
-        let is_point = |name: &[u8]| self.points.tree(directory, name).is_some();
-        if let Node::Base(tree, number) = directory {
-            for index in 0.. {
-                let Some(entry) = trees.entry(tree, number, index) else {
-                    break;
-                };
-                let is_own = changed.is_some_and(|changed| changed.contains_key(&*entry.name));
-                if !is_own && !is_point(&entry.name) {
-                    each(&entry.name, Node::Base(tree, entry.node), entry.kind);
-                }
-            }
-        }
-        for (name, node) in changed.into_iter().flatten() {
-            if let Some(node) = node
-                && !is_point(name)
-            {
-                each(name, *node, self.kind(trees, *node));
-            }
-        }
-    }
-
     /// The name of a directory in the one above it.
     fn name_in(&self, trees: &Trees, parent: Node, directory: Node) -> Option<Vec<u8>> {
         let is_point = |(_, tree): &(&[u8], u8)| trees.root(*tree) == directory;
@@ -336,7 +306,7 @@ impl View {
             return Some(name.to_vec());
         }
         let own = self.overlay.names(parent).into_iter().flatten();
-        if let Some((name, _)) = { own }.find(|(_, node)| **node == Some(directory)) {
+        if let Some((name, _)) = { own }.find(|(_, own)| own.node == Some(directory)) {
             return Some(name.clone());
         }
         let Node::Base(tree, number) = directory else {
@@ -373,23 +343,28 @@ impl View {
         Ok(path)
     }
 
-    /// Bytes that count against the scratch limit.
-    pub(crate) fn bytes(&self) -> u64 {
-        self.overlay.account.bytes()
+    /// What the instance keeps.
+    pub(crate) fn ledger(&self) -> &Ledger {
+        &self.overlay.ledger
     }
 
-    /// The most there ever were.
-    pub(crate) fn peak_bytes(&self) -> u64 {
-        self.overlay.account.peak_bytes()
+    /// The same, to charge what it keeps beside its files.
+    pub(crate) fn ledger_mut(&mut self) -> &mut Ledger {
+        &mut self.overlay.ledger
+    }
+
+    /// Where trees are mounted.
+    pub(super) fn points(&self) -> &Points {
+        &self.points
     }
 
     /// Bytes of files that the instance made in directories of a tree, where a program means them to stay.
     pub(crate) fn made_in_trees(&self) -> u64 {
         let in_trees = (self.overlay.all_names()).filter(|(at, _)| self.is_in_tree(*at));
-        let nodes = in_trees.flat_map(|(_, names)| names.values().flatten());
+        let nodes = in_trees.flat_map(|(_, names)| names.values().filter_map(|own| own.node));
         nodes
             .map(|node| match node {
-                Node::Scratch(number) => match self.content(*number) {
+                Node::Scratch(number) => match self.content(number) {
                     Some(Content::Regular(file)) => file.bytes().min(file.size()),
                     _ => 0,
                 },

@@ -1,14 +1,13 @@
 //! What changes a view: contents, names, attributes. Each change is one of the instance's own; the trees
 //! stay as they are.
 
-use super::account::Room;
 use super::inodes::{Content, MODE_BITS};
-use super::overlay::Altered;
 use super::scratch::{FILE_SIZE_MAX, ScratchFile};
 use super::trees::Trees;
 use super::view::View;
 use super::{Kind, Node};
 use crate::abi::Errno;
+use crate::ledger::{Leave, RECORD_BYTES, Room};
 
 impl View {
     /// Writes to a regular file; a tree's file gets its private copy now if it has none.
@@ -18,8 +17,7 @@ impl View {
         node: Node,
         offset: u64,
         bytes: &[u8],
-        limit: u64,
-        now_ns: i64,
+        room: &Room,
     ) -> Result<(), Errno> {
         let end = offset
             .checked_add(bytes.len() as u64)
@@ -27,15 +25,13 @@ impl View {
         if end > FILE_SIZE_MAX {
             return Err(Errno(libc::EFBIG));
         }
-        let used = self.bytes();
-        let file = self.file_mut(trees, node, now_ns)?;
+        let file = self.file_mut(trees, node, room)?;
         let before = file.bytes();
         let grow = file
             .new_pages(offset, bytes.len() as u64)
             .saturating_mul(4096);
-        if used.saturating_add(grow) > limit {
-            return Err(Errno(libc::ENOSPC));
-        }
+        self.overlay.ledger.check(grow, room)?;
+        let file = self.file_mut(trees, node, room)?;
         let result = match node {
             Node::Base(tree, number) => file.write_at(offset, bytes, |at, part| {
                 trees.read_at(tree, number, at, part)
@@ -43,7 +39,7 @@ impl View {
             _ => file.write_at(offset, bytes, |_, _| Ok(0)),
         };
         let after = file.bytes();
-        self.overlay.account.replace(before, after);
+        self.overlay.ledger.replace(before, after);
         result.map_err(Errno)
     }
 
@@ -53,16 +49,16 @@ impl View {
         trees: &Trees,
         node: Node,
         size: u64,
-        now_ns: i64,
+        room: &Room,
     ) -> Result<(), Errno> {
         if size > FILE_SIZE_MAX {
             return Err(Errno(libc::EFBIG));
         }
-        let file = self.file_mut(trees, node, now_ns)?;
+        let file = self.file_mut(trees, node, room)?;
         let before = file.bytes();
         file.truncate(size);
         let after = file.bytes();
-        self.overlay.account.replace(before, after);
+        self.overlay.ledger.replace(before, after);
         Ok(())
     }
 
@@ -74,10 +70,10 @@ impl View {
         mode: u32,
         room: &Room,
     ) -> Result<Node, Errno> {
-        self.overlay.account.check(0, room)?;
+        let [inode, its_name] = self.overlay.ledger.enter_file(0, room)?;
         let content = Content::Regular(ScratchFile::default());
-        let node = self.overlay.add_inode(content, mode, room.now_ns);
-        self.overlay.set_name(directory, name, Some(node));
+        let node = self.overlay.add_inode(inode, content, mode, room.now_ns);
+        self.overlay.set_name(its_name, directory, name, Some(node));
         Ok(node)
     }
 
@@ -89,9 +85,9 @@ impl View {
         mode: u32,
         room: &Room,
     ) -> Result<(), Errno> {
-        self.overlay.account.check(0, room)?;
-        let node = self.new_directory(directory, mode, room.now_ns);
-        self.overlay.set_name(directory, name, Some(node));
+        let [inode, its_name] = self.overlay.ledger.enter_file(0, room)?;
+        let node = self.new_directory(inode, directory, mode, room.now_ns);
+        self.overlay.set_name(its_name, directory, name, Some(node));
         Ok(())
     }
 
@@ -104,12 +100,11 @@ impl View {
         room: &Room,
     ) -> Result<(), Errno> {
         let len = target.len() as u64;
-        self.overlay.account.check(len, room)?;
+        let [inode, its_name] = self.overlay.ledger.enter_file(len, room)?;
         let target = target.to_vec();
         let link = Content::Symlink { target };
-        let node = self.overlay.add_inode(link, 0o777, room.now_ns);
-        self.overlay.account.replace(0, len);
-        self.overlay.set_name(directory, name, Some(node));
+        let node = self.overlay.add_inode(inode, link, 0o777, room.now_ns);
+        self.overlay.set_name(its_name, directory, name, Some(node));
         Ok(())
     }
 
@@ -121,16 +116,28 @@ impl View {
         node: Node,
         room: &Room,
     ) -> Result<(), Errno> {
-        self.overlay.account.check(0, room)?;
+        let its_name = self.overlay.ledger.enter(room)?;
         self.overlay.linked(node);
-        self.overlay.set_name(directory, name, Some(node));
+        self.overlay.set_name(its_name, directory, name, Some(node));
         Ok(())
     }
 
     /// Removes the name of a file or of an empty directory.
-    pub(crate) fn remove(&mut self, trees: &Trees, directory: Node, name: &[u8], node: Node) {
-        self.hide(trees, directory, name);
-        self.lose_name(trees, node);
+    pub(crate) fn remove(
+        &mut self,
+        trees: &Trees,
+        directory: Node,
+        name: &[u8],
+        node: Node,
+        room: &Room,
+    ) -> Result<(), Errno> {
+        let is_gone = self.leave_to_lose(trees, node, room)?;
+        if let Err(full) = self.hide(trees, directory, name, room) {
+            self.put_back(is_gone);
+            return Err(full);
+        }
+        self.lose_name(trees, node, is_gone);
+        Ok(())
     }
 
     /// Gives `node` a new name, in place of `target` if something has it.
@@ -141,16 +148,37 @@ impl View {
         to: (Node, &[u8]),
         node: Node,
         target: Option<Node>,
-    ) {
-        self.hide(trees, from.0, from.1);
-        self.overlay.set_name(to.0, to.1, Some(node));
+        room: &Room,
+    ) -> Result<(), Errno> {
+        let new = self.overlay.ledger.enter(room)?;
+        let lost = target.map(|target| self.leave_to_lose(trees, target, room));
+        let lost = match lost.transpose() {
+            Ok(lost) => lost.flatten(),
+            Err(full) => {
+                self.put_back(Some(new));
+                return Err(full);
+            }
+        };
+        if let Err(full) = self.hide(trees, from.0, from.1, room) {
+            self.put_back(Some(new));
+            self.put_back(lost);
+            return Err(full);
+        }
+        self.overlay.set_name(new, to.0, to.1, Some(node));
         if let Node::Scratch(number) = node
             && let Content::Directory { parent } = &mut self.overlay.inode_mut(number).content
         {
             *parent = to.0;
         }
         if let Some(target) = target {
-            self.lose_name(trees, target);
+            self.lose_name(trees, target, lost);
+        }
+        Ok(())
+    }
+
+    fn put_back(&mut self, leave: Option<Leave>) {
+        if let Some(leave) = leave {
+            self.overlay.ledger.strike(leave);
         }
     }
 
@@ -159,7 +187,7 @@ impl View {
         let mode = mode & MODE_BITS;
         match node {
             Node::Scratch(number) => self.overlay.inode_mut(number).mode = mode,
-            Node::Base(..) => self.altered(node, room)?.mode = Some(mode),
+            Node::Base(..) => self.overlay.altered_mut(node, room)?.mode = Some(mode),
             Node::Device(_) => return Err(Errno(libc::EPERM)),
         }
         Ok(())
@@ -174,7 +202,9 @@ impl View {
     ) -> Result<(), Errno> {
         match node {
             Node::Scratch(number) => self.overlay.inode_mut(number).modified_ns = modified_ns,
-            Node::Base(..) => self.altered(node, room)?.modified_ns = Some(modified_ns),
+            Node::Base(..) => {
+                self.overlay.altered_mut(node, room)?.modified_ns = Some(modified_ns);
+            }
             Node::Device(_) => return Err(Errno(libc::EPERM)),
         }
         Ok(())
@@ -191,30 +221,34 @@ impl View {
     }
 
     /// A directory of the instance's own, which is to get a name in `parent`.
-    pub(super) fn new_directory(&mut self, parent: Node, mode: u32, now_ns: i64) -> Node {
+    pub(super) fn new_directory(
+        &mut self,
+        leave: Leave,
+        parent: Node,
+        mode: u32,
+        now_ns: i64,
+    ) -> Node {
         let directory = Content::Directory { parent };
-        self.overlay.add_inode(directory, mode, now_ns)
-    }
-
-    /// The facts of a tree's file that are the instance's own.
-    fn altered(&mut self, node: Node, room: &Room) -> Result<&mut Altered, Errno> {
-        if self.overlay.altered(node).is_none() {
-            self.overlay.account.check(0, room)?;
-        }
-        Ok(self.overlay.altered_mut(node))
+        self.overlay.add_inode(leave, directory, mode, now_ns)
     }
 
     fn file_mut(
         &mut self,
         trees: &Trees,
         node: Node,
-        now_ns: i64,
+        room: &Room,
     ) -> Result<&mut ScratchFile, Errno> {
+        let now_ns = room.now_ns;
         match node {
             Node::Base(tree, number) => {
+                if self.overlay.copy(node).is_none() {
+                    // Both or neither, so that what fails leaves nothing behind.
+                    self.overlay.ledger.check(2 * RECORD_BYTES, room)?;
+                }
+                let altered = self.overlay.altered_mut(node, room)?;
+                altered.modified_ns = Some(now_ns);
                 let size = trees.size(tree, number);
-                self.overlay.altered_mut(node).modified_ns = Some(now_ns);
-                Ok(self.overlay.copy_mut(node, size))
+                self.overlay.copy_mut(node, size, room)
             }
             Node::Scratch(number) => {
                 let inode = self.overlay.inode_mut(number);
@@ -229,20 +263,41 @@ impl View {
         }
     }
 
+    /// Leave for what is kept of a directory of a tree that loses its name.
+    pub(super) fn leave_to_lose(
+        &mut self,
+        trees: &Trees,
+        node: Node,
+        room: &Room,
+    ) -> Result<Option<Leave>, Errno> {
+        let is_kept = matches!(node, Node::Base(..)) && self.kind(trees, node) == Kind::Directory;
+        let leave = is_kept.then(|| self.overlay.ledger.enter(room));
+        leave.transpose()
+    }
+
     /// Counts one name fewer; a tree's directory, which had only that one, is gone.
-    pub(super) fn lose_name(&mut self, trees: &Trees, node: Node) {
-        if matches!(node, Node::Base(..)) && self.kind(trees, node) == Kind::Directory {
-            self.overlay.altered_mut(node).is_removed = true;
+    pub(super) fn lose_name(&mut self, trees: &Trees, node: Node, leave: Option<Leave>) {
+        if let Some(leave) = leave {
+            debug_assert_eq!(self.kind(trees, node), Kind::Directory);
+            self.overlay.set_removed(leave, node);
         }
         self.overlay.unlinked(node);
     }
 
     /// Makes a name disappear: forgotten, or marked as removed when a tree has it.
-    pub(super) fn hide(&mut self, trees: &Trees, directory: Node, name: &[u8]) {
+    pub(super) fn hide(
+        &mut self,
+        trees: &Trees,
+        directory: Node,
+        name: &[u8],
+        room: &Room,
+    ) -> Result<(), Errno> {
         if self.tree_has(trees, directory, name) {
-            self.overlay.set_name(directory, name, None);
+            let leave = self.overlay.ledger.enter(room)?;
+            self.overlay.set_name(leave, directory, name, None);
         } else {
             self.overlay.forget_name(directory, name);
         }
+        Ok(())
     }
 }

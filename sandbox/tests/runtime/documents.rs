@@ -18,6 +18,29 @@ fn sources(directory: &Path, text: &mut String) {
     }
 }
 
+// The table of what is kept is a promise in each of its cells.
+#[test]
+fn everything_kept_has_a_bound_a_payer_and_a_test() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let document = std::fs::read_to_string(root.join("docs/isolation.md")).expect("the document");
+    let table = document
+        .split("## What is kept because of a guest")
+        .nth(1)
+        .and_then(|rest| rest.split("\n## ").next())
+        .expect("the chapter");
+    let rows: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .collect();
+    assert!(rows.len() > 10, "{} rows", rows.len());
+    for row in &rows[1..] {
+        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        assert!(cells.iter().all(|cell| !cell.is_empty()), "{row}");
+        assert!(cells[3].starts_with('`'), "no test: {row}");
+    }
+}
+
 #[test]
 fn every_test_that_the_isolation_document_names_exists() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");

@@ -11,6 +11,7 @@ mod files;
 mod house;
 mod images;
 mod jumps;
+mod kept;
 mod links;
 mod many;
 mod memory;
