@@ -88,6 +88,11 @@ impl Budget {
         })
     }
 
+    /// All mappings that there are to be taken.
+    pub(crate) fn mappings_max(&self) -> u64 {
+        self.0.mappings.max
+    }
+
     /// Instances that have been admitted and not ended.
     pub(crate) fn live_instances(&self) -> u64 {
         self.0.live.load(Ordering::Relaxed)

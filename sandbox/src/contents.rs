@@ -2,7 +2,7 @@
 //! privately. The same for every slot of a snapshot, and never changed but for the hot set, which is fixed once.
 
 use crate::address::{GuestAddr, PageAligned, PageRange, size};
-use crate::hot::{WrittenPages, written_by};
+use crate::hot::{self, WrittenPages};
 use crate::sys::memfd::SealedFile;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
@@ -140,12 +140,13 @@ impl Contents {
 
     /// Fixes the hot set, once: what any of the runs wrote.
     pub(crate) fn keep_hot(&self, runs: &[WrittenPages]) {
-        self.fix_hot(written_by(runs));
+        self.fix_hot(hot::bounded(hot::written_by(runs)));
     }
 
     /// Fixes the hot set, once.
     pub(crate) fn fix_hot(&self, ranges: Vec<PageRange>) {
-        let pages = ranges.iter().map(|range| u64::from(range.count())).sum();
+        let pages = hot::pages(&ranges);
+        debug_assert!(pages <= hot::PAGES_MAX, "whoever fixes the set bounds it");
         // A second call loses: the set is recorded once.
         let _ = self.hot.set(Hot { ranges, pages });
     }

@@ -2,6 +2,9 @@
 
 use crate::address::PageRange;
 
+/// Pages that every clean slot holds at most, 32 MiB: each slot keeps them resident, and each reset writes them again.
+pub(crate) const PAGES_MAX: u64 = 8192;
+
 /// Pages of a slot that an instance has written, in order.
 #[derive(Debug, Default)]
 pub struct WrittenPages(pub(crate) Vec<PageRange>);
@@ -17,10 +20,43 @@ pub(crate) fn written_by(runs: &[WrittenPages]) -> Vec<PageRange> {
     pages
 }
 
+/// Pages of all ranges together.
+pub(crate) fn pages(ranges: &[PageRange]) -> u64 {
+    ranges.iter().map(|range| u64::from(range.count())).sum()
+}
+
+/// As many ranges from the first on as may be hot.
+pub(crate) fn bounded(mut ranges: Vec<PageRange>) -> Vec<PageRange> {
+    let mut pages = 0;
+    let within = ranges.iter().take_while(|range| {
+        pages += u64::from(range.count());
+        pages <= PAGES_MAX
+    });
+    ranges.truncate(within.count());
+    ranges
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::address::PageAligned;
+
+    #[test]
+    fn hot_pages_are_bounded() {
+        let range = |start, count| {
+            PageRange::new(
+                PageAligned::of_pages(start),
+                PageAligned::of_pages(start + count),
+            )
+        };
+        let half = u32::try_from(PAGES_MAX / 2).unwrap();
+        let ranges: Vec<PageRange> = [range(0, half), range(2 * half, half), range(4 * half, 1)]
+            .into_iter()
+            .flatten()
+            .collect();
+        assert_eq!(bounded(ranges.clone()), ranges[..2]);
+        assert_eq!(pages(&ranges), PAGES_MAX + 1);
+    }
 
     #[test]
     fn pages_of_all_runs_are_there_once() {

@@ -162,6 +162,13 @@ impl Snapshot {
         &self.0.state
     }
 
+    /// How many instances of it the process's mappings would allow at once, if there were no others. A guest that
+    /// wrote every other page of its memory needs a mapping for each.
+    #[must_use]
+    pub fn slots_at_once(&self) -> u64 {
+        self.sandbox().budget().mappings_max() / self.contents().mappings()
+    }
+
     /// Fixes the hot set, once: pages that these runs wrote, which every later instance has from its start instead of a
     /// fault each. They show in the timing of all later instances, so the runs must not depend on anybody's data.
     pub fn keep_hot(&self, runs: &[WrittenPages]) {

@@ -14,6 +14,7 @@ use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::{Backing, Part, Span};
 use crate::error::{Error, Unstorable};
 use crate::files::Files;
+use crate::hot;
 use crate::jumps::{Jumps, StoredJumps};
 use crate::layout::Edges;
 use crate::memory::Memory;
@@ -168,6 +169,9 @@ impl Snapshot {
         }
         let hot =
             ranges(head.hot, spans).ok_or(refused("a hot page lies outside writable memory"))?;
+        if hot::pages(&hot) > hot::PAGES_MAX {
+            return Err(refused("it has too many hot pages"));
+        }
         let memory = Memory::from_store(self.layout(), head.brk, head.taken)
             .ok_or(refused("the heap in use lies outside the heap"))?;
         let stack = self.contents().return_stack();
@@ -203,6 +207,11 @@ impl Snapshot {
             returns: head.returns,
         };
         let restored = self.freeze(place(spans, runs, &Arc::new(sealed)), frozen, state);
+        if restored.slots_at_once() == 0 {
+            return Err(refused(
+                "it has more runs than the process may have mappings",
+            ));
+        }
         restored.contents().fix_hot(hot);
         Ok(restored)
     }

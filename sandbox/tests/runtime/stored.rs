@@ -202,6 +202,42 @@ fn refusal(bytes: &[u8]) -> Option<&'static str> {
     }
 }
 
+// case limits-09-stored-runs-503: it was taken up, and then there was no slot for any request.
+#[test]
+fn snapshot_in_more_pieces_than_there_are_mappings_is_refused() {
+    let limits = Limits {
+        memory_bytes: 512 << 20,
+        ..limits()
+    };
+    let start = snapshot("calls", &limits, &mounts());
+    let waiting = Script::new()
+        .call(ACCEPT, [REQUEST, 4096])
+        .instance(&start)
+        .run_to_accept()
+        .expect("it accepts");
+    let (mut head, pages) = take_apart(&stored(&waiting.freeze(true).expect("it can be frozen")));
+    head["hot"] = json!([]);
+    let mut in_pieces = |count: usize| {
+        let heap_start = head["layout"]["heap_start"].as_u64().unwrap();
+        head["runs"] = (0..count as u64)
+            .map(|at| json!([heap_start + at * 8192, 4096]))
+            .collect();
+        start.restore(&put_together(&head, &pages[..PAGE].repeat(count)))
+    };
+    // Each piece is a mapping, and so is what lies between two; the kernel's usual limit is 65,530.
+    let refused = in_pieces(20_000);
+    let reason = "it has more runs than the process may have mappings";
+    assert!(
+        matches!(refused, Err(Error::Stored { reason: why }) if why == reason),
+        "{refused:?}"
+    );
+    // Fewer can be mapped, but not often: whoever needs more slots is told.
+    let few = in_pieces(2_000).unwrap().slots_at_once();
+    assert!((1..100).contains(&few), "{few}");
+    let many = in_pieces(1).unwrap().slots_at_once();
+    assert!(many > 1000, "{many}");
+}
+
 #[test]
 fn every_rule_refuses_alone() {
     let bytes = stored(&warmed());
@@ -252,6 +288,11 @@ fn every_rule_refuses_alone() {
             Some(hot),
         ),
         ("/hot", json!([[first_run, first_run + 4096]]), None),
+        (
+            "/hot",
+            json!([[number(&head["layout"]["heap_start"]), heap_end]]),
+            Some("it has too many hot pages"),
+        ),
         (
             "/brk",
             json!(number(&head["layout"]["heap_start"]) - 1),

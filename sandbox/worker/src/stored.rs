@@ -54,9 +54,17 @@ pub(crate) fn find(
     let (len, rest) = plain.split_first_chunk().context(too_short)?;
     let len = usize::try_from(u32::from_le_bytes(*len))?;
     let (requests, snapshot) = rest.split_at_checked(len).context(too_short)?;
+    let snapshot = cold.restore(snapshot)?;
+    // Twice, since the slots of its start and of snapshots behind a bootstrap are mapped beside its own.
+    let wanted = 2 * (u64::from(setup.concurrency) + 2);
+    let slots = snapshot.slots_at_once();
+    ensure!(
+        slots >= wanted,
+        "its memory lies in so many pieces that the process could map {slots} slots, not {wanted}"
+    );
     Ok(Some(Warmed {
         requests: serde_json::from_slice(requests).context("its requests")?,
-        snapshot: cold.restore(snapshot)?,
+        snapshot,
     }))
 }
 
