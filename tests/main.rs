@@ -30,6 +30,7 @@ mod serve_http;
 mod serve_http2;
 mod serve_isolation;
 mod serve_php;
+mod serve_site;
 mod serve_wordpress;
 mod soak;
 mod sqlite;

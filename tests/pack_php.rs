@@ -44,6 +44,14 @@ fn php_is_packed_where_it_is_needed_and_nowhere_else() {
         (
             &[("public/index.php", page), ("zapp.toml", "schema = 1")],
             &[],
+            true,
+        ),
+        (
+            &[
+                ("public/index.php", page),
+                ("zapp.toml", "schema = 1\n[site]\nroot = \"/\""),
+            ],
+            &[],
             false,
         ),
         (

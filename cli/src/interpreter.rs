@@ -6,30 +6,21 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use imagefs::tree::{Meta, Node, NodeId, Source, Tree};
-use server::{MANIFEST_PATH, Manifest, PROGRAM_PATH};
+use imagefs::tree::{Meta, Node, Source, Tree};
+use server::{Look, Manifest, PROGRAM_PATH};
+
+use crate::in_tree::InTree;
 
 /// Whether a site has PHP to run and no program that would: neither one that its manifest names nor one where
-/// [`add`] puts it. `source` is the directory it was scanned from; an archive's manifest is not looked at.
-pub(crate) fn is_missing(tree: &Tree, source: Option<&Path>) -> anyhow::Result<bool> {
-    if find(tree, PROGRAM_PATH).is_some() {
+/// [`add`] puts it.
+pub(crate) fn is_missing(tree: &Tree) -> anyhow::Result<bool> {
+    let site = InTree(tree);
+    let is_there = |path: &str| site.kind(path.trim_start_matches('/')).is_some();
+    if is_there(PROGRAM_PATH) {
         return Ok(false);
     }
-    let manifest = match (source, find(tree, MANIFEST_PATH)) {
-        (Some(source), Some(_)) => {
-            let path = source.join(MANIFEST_PATH);
-            let text =
-                std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            Some(Manifest::parse(&text)?)
-        }
-        _ => None,
-    };
-    let Some(manifest) = manifest else {
-        return Ok(find(tree, "index.php").is_some());
-    };
-    let has_scripts = manifest
-        .scripts()
-        .any(|script| find(tree, &script).is_some());
+    let manifest = Manifest::of(&site)?;
+    let has_scripts = manifest.scripts().any(|script| is_there(&script));
     Ok(manifest.entry().is_none() && has_scripts)
 }
 
@@ -68,12 +59,4 @@ pub(crate) fn put(tree: &mut Tree, path: &str, file: &Arc<File>) -> anyhow::Resu
     let file = Node::File { meta, size, source };
     tree.add(dir, name.as_bytes(), file)?;
     Ok(())
-}
-
-/// The node of a path; `.`, empty components and symlinks are not looked through.
-fn find(tree: &Tree, path: &str) -> Option<NodeId> {
-    let components = path.split('/').filter(|component| !component.is_empty());
-    components
-        .into_iter()
-        .try_fold(0, |dir, component| tree.child(dir, component.as_bytes()))
 }

@@ -8,6 +8,7 @@
 
 mod args;
 mod cmd;
+mod in_tree;
 mod interpreter;
 mod interrupt;
 mod name;

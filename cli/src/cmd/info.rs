@@ -1,28 +1,41 @@
-//! `zapp info`: what an image is made of.
+//! `zapp info`: what an image is made of, and what holds for the site in it.
 
 use std::io::Write;
 use std::path::PathBuf;
 
+use anyhow::Context;
 use imagefs::summary::{Summary, summary};
 use serde_json::{Value, json};
+use server::{Effective, Manifest, Row};
 
-use super::open;
-use crate::name::hex;
+use super::{open, shown};
+use crate::name::{escaped, hex};
 use crate::output::Output;
 use crate::status::Status;
 
 /// Shows identities, sizes for each storage class, deduplication and how the image was made
+///
+/// With --manifest: what holds for the site while it is served, key by key, and whether its manifest says so, what it was
+/// recognised as, or nobody.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// One JSON document
     #[arg(long)]
     json: bool,
+    /// Show what holds for the site, and where each value comes from
+    #[arg(long)]
+    manifest: bool,
     /// Image file
     image: PathBuf,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     let image = open(&args.image)?;
+    if args.manifest {
+        let holds = Manifest::explain(&image).with_context(|| shown(args.image.as_os_str()))?;
+        manifest(&holds, args.json)?;
+        return Ok(Status::Done);
+    }
     let summary = summary(&image);
     // Tools and options of the writer; shown as they are when they are no JSON.
     let build: Value = serde_json::from_slice(image.build_info())
@@ -57,6 +70,27 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     }
     out.flush()?;
     Ok(Status::Done)
+}
+
+/// One key a line, as a manifest could say it, with its origin behind it.
+fn manifest(holds: &Effective, json: bool) -> anyhow::Result<()> {
+    let mut out = Output::new();
+    if json {
+        let keys = holds
+            .rows
+            .iter()
+            .map(|row| json!({"key": row.key, "value": row.value, "from": row.origin.to_string()}));
+        let keys: Vec<Value> = keys.collect();
+        out.json(&json!({"recognised": holds.recognised, "keys": keys}))?;
+    } else {
+        writeln!(out, "# recognised as {}", holds.recognised)?;
+        for Row { key, value, origin } in &holds.rows {
+            let line = format!("{key} = {value}");
+            writeln!(out, "{}  # {origin}", escaped(line.as_bytes()))?;
+        }
+    }
+    out.flush()?;
+    Ok(())
 }
 
 fn text(
@@ -112,18 +146,10 @@ fn text(
     match build {
         Value::Object(fields) => {
             for (key, value) in fields {
-                writeln!(
-                    out,
-                    "  {key:<12} {}",
-                    crate::name::escaped(value.to_string().as_bytes())
-                )?;
+                writeln!(out, "  {key:<12} {}", escaped(value.to_string().as_bytes()))?;
             }
         }
-        other => writeln!(
-            out,
-            "  {}",
-            crate::name::escaped(other.to_string().as_bytes())
-        )?,
+        other => writeln!(out, "  {}", escaped(other.to_string().as_bytes()))?,
     }
     Ok(())
 }

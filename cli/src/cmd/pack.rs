@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
     }
     let mut tree = read(args, mtime, &output, &stop)?;
     let needs_php = match args.php {
-        Php::Auto => interpreter::is_missing(&tree, args.source.as_deref())?,
+        Php::Auto => interpreter::is_missing(&tree)?,
         Php::Always => true,
         Php::Never => false,
     };

@@ -26,6 +26,7 @@ use crate::sqlite;
 use crate::tree::Tree;
 
 pub use codec::{LEVEL_DEFAULT, LEVEL_MAX, LEVEL_MIN};
+pub use open::contents;
 
 /// How to pack.
 #[derive(Clone, Debug)]

@@ -11,10 +11,13 @@ use rustix::fs::{OFlags, SeekFrom};
 
 use crate::error::{Error, printable};
 use crate::scan::disk_file;
-use crate::tree::{DiskFile, Source, Tree};
+use crate::tree::{DiskFile, Node, Source, Tree};
 
 /// Holes smaller than this in all are stored as zeros: a sparse table costs more than they do.
 const HOLES_MIN: u64 = 64 << 10;
+
+/// How much of a file is read at once.
+const PIECE: usize = 64 << 10;
 
 /// A file's bytes, ready for positioned reads.
 pub(super) struct Opened {
@@ -32,6 +35,30 @@ enum Bytes {
         data: Option<Arc<[Range<u64>]>>,
     },
     Memory(Arc<[u8]>),
+}
+
+/// What a file of a tree holds; `None` when the path leads to no regular file, or to one larger than `max`. Symlinks are
+/// not followed.
+///
+/// # Errors
+/// It cannot be read, or is not what the scan saw.
+pub fn contents(tree: &Tree, path: &[u8], max: u64) -> Result<Option<Vec<u8>>, Error> {
+    let mut names = path.split(|&b| b == b'/');
+    let Some(id) = names.try_fold(0, |dir, name| tree.child(dir, name)) else {
+        return Ok(None);
+    };
+    let (size, source) = match tree.node(id) {
+        Node::File { size, source, .. } if *size <= max => (*size, source),
+        _ => return Ok(None),
+    };
+    let opened = Opened::new(tree, path, size, source)?;
+    let mut bytes = Vec::new();
+    opened.for_each_piece(opened.data_ranges()?.as_deref(), PIECE, &mut |piece| {
+        bytes.extend_from_slice(piece);
+        Ok(())
+    })?;
+    opened.check_unchanged()?;
+    Ok(Some(bytes))
 }
 
 impl Opened {

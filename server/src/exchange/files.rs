@@ -417,7 +417,7 @@ mod tests {
     async fn what_must_be_hashed_first_is_read_elsewhere_and_a_copy_at_once() {
         let content = vec![b'x'; 300_000];
         let (image, file) = image("a.txt", &content, Class::Raw);
-        let files = StaticFiles::new(&image, &Manifest::detect(&image));
+        let files = StaticFiles::new(&image, &Manifest::of_image(&image).unwrap());
         let buffers = Buffers::new(1 << 20);
         let mut part = get(&files, &file, Some("bytes=0-9"), &buffers).await;
         assert!(!is_there(part.body_mut()), "the first touch");
@@ -433,7 +433,7 @@ mod tests {
     async fn a_part_of_what_is_decoded_holds_no_more_than_itself() {
         let content = b"some text ".repeat(30_000);
         let (image, file) = image("a.txt", &content, Class::Frame);
-        let files = StaticFiles::new(&image, &Manifest::detect(&image));
+        let files = StaticFiles::new(&image, &Manifest::of_image(&image).unwrap());
         let buffers = Buffers::new(content.len() as u64);
         let part = get(&files, &file, Some("bytes=5-8"), &buffers).await;
         assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);

@@ -1,6 +1,6 @@
 //! What an image says about its site, and what a request means there. Pure: nothing here waits, serves or runs.
 
-pub(crate) mod application;
+pub(crate) mod apps;
 pub(crate) mod ceilings;
 pub(crate) mod cgi;
 pub(crate) mod manifest;
@@ -14,7 +14,7 @@ pub(crate) mod units;
 use imagefs::{Image, Kind};
 use worker::{Bootstrap, BootstrapKind, Pairs, RequestLimits, Setup};
 
-use crate::site::application::Application;
+use crate::site::apps::Application;
 use crate::site::ceilings::Ceilings;
 use crate::site::manifest::{Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
 use crate::site::path::{Host, SitePath};

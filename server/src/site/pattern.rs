@@ -12,7 +12,7 @@ use std::fmt;
 use std::marker::PhantomData;
 
 /// Patterns in one list of a manifest, at most: each is compiled, and a request may be held to all of them.
-const LIST_MAX: usize = 256;
+pub(crate) const LIST_MAX: usize = 256;
 /// The longest pattern in bytes. An image's own paths are shorter than four of these.
 const TEXT_MAX: usize = 1024;
 /// What a compiled pattern may take, in bytes; a pattern of [`TEXT_MAX`] plain letters takes a quarter.
@@ -84,6 +84,16 @@ fn compile(expression: &str) -> Result<Regex, String> {
 }
 
 impl Pattern {
+    /// As it was written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is a name at any depth, and no path.
+    pub(crate) fn is_name(&self) -> bool {
+        !self.text.starts_with('/')
+    }
+
     /// Whether a path of the site, `/` first and without trailing slash, fits.
     pub(crate) fn matches(&self, path: &[u8]) -> bool {
         self.whole.is_match(path)

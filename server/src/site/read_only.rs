@@ -70,13 +70,6 @@ pub(crate) enum Refused {
 }
 
 impl ReadOnly {
-    /// Fills in what the manifest leaves open.
-    pub(crate) fn or(&mut self, other: ReadOnly) {
-        self.screens = self.screens.take().or(other.screens);
-        self.forms = self.forms.take().or(other.forms);
-        self.except = self.except.take().or(other.except);
-    }
-
     /// Whether a request for a script is refused. `paths` are all the names by which it could be meant.
     pub(crate) fn refuses(
         &self,
@@ -162,16 +155,5 @@ mod tests {
         );
         rules.writes = Writes::Discard;
         assert_eq!(rules.refuses(&Method::POST, &[b"/login.php"], None), None);
-    }
-
-    #[test]
-    fn the_manifest_wins_over_what_is_filled_in() {
-        let mut own = rules("screens = []\n");
-        own.or(rules("screens = ['/a']\nforms = ['/b']\n"));
-        assert_eq!(own.refuses(&Method::GET, &[b"/a"], None), None);
-        assert_eq!(
-            own.refuses(&Method::POST, &[b"/b"], None),
-            Some(Refused::Form)
-        );
     }
 }

@@ -1,8 +1,9 @@
 //! From a canonical path to what answers it: a file, a script, a redirect, or a refusal.
 //!
-//! Deny rules are looked at first, and on everything a path could mean: the path as requested, each prefix of it (a
-//! script may be followed by `PATH_INFO`), and the same of the path that symlinks lead to. A symlink that leaves the
-//! site's root leads nowhere.
+//! Deny rules are held to everything a path could mean: the path as requested, each prefix of it (a script may be followed by
+//! `PATH_INFO`), and the same of the path that symlinks lead to. Rules about paths hold whatever is there; names are
+//! refused where something has them, since a page that a front controller makes may be called as it likes. A symlink
+//! that leaves the site's root leads nowhere.
 
 use imagefs::{Image, Ino, Kind};
 
@@ -84,12 +85,16 @@ impl Router {
             root,
             site: manifest.site.clone(),
         };
-        if let Some(front) = &manifest.site.front_controller {
-            let path = SitePath::parse(front).map_err(|e| format!("site.front_controller: {e}"))?;
+        let parts = manifest.site.front_controllers.values();
+        let parts = parts.map(|front| ("site.front_controllers", front));
+        let whole = manifest.site.front_controller.iter();
+        for (key, front) in whole
+            .map(|front| ("site.front_controller", front))
+            .chain(parts)
+        {
+            let path = SitePath::parse(front).map_err(|e| format!("{key}: {e}"))?;
             if router.script_at(&path).is_none() {
-                return Err(format!(
-                    "site.front_controller {front}: not a script of the site"
-                ));
+                return Err(format!("{key} {front}: not a script of the site"));
             }
         }
         Ok(router)
@@ -97,16 +102,17 @@ impl Router {
 
     /// What answers a path.
     pub(crate) fn route(&self, path: &SitePath) -> Route {
-        if self.is_denied(path.as_bytes()) {
+        if self.is_denied_path(path.as_bytes()) {
             return Route::Denied;
         }
         let Some(walked) = self.walk(path) else {
-            return self.front_controller();
+            return self.front_controller(path);
         };
-        if self.is_denied(&walked.real) {
+        let count = path.segments().count();
+        let asked = first_segments(path.as_bytes(), walked.used);
+        if self.is_denied(asked) || self.is_denied(&walked.real) {
             return Route::Denied;
         }
-        let count = path.segments().count();
         match walked.kind {
             Kind::Directory => self.directory(path, &walked),
             _ if walked.used < count || path.is_directory() => self.below_file(path, &walked),
@@ -163,7 +169,7 @@ impl Router {
                 },
             );
         }
-        self.front_controller()
+        self.front_controller(path)
     }
 
     fn file(&self, path: &[u8], walked: &Walked) -> Route {
@@ -177,9 +183,7 @@ impl Router {
                 Route::Denied
             };
         }
-        let media_type = types::of_manifest(&self.site.types, &walked.real)
-            .or_else(|| types::of_name(&walked.real));
-        match media_type {
+        match self.site.types.of(&walked.real) {
             Some(media_type) => Route::Static(StaticFile {
                 ino: walked.ino,
                 path: path.to_vec(),
@@ -206,7 +210,7 @@ impl Router {
             rest.push(b'/');
         }
         if !types::is_script(&name) && !types::is_script(&walked.real) {
-            return self.front_controller();
+            return self.front_controller(path);
         }
         if self.may_run(&name) && self.may_run(&walked.real) {
             Route::Script(Script {
@@ -218,8 +222,16 @@ impl Router {
         }
     }
 
-    fn front_controller(&self) -> Route {
-        match &self.site.front_controller {
+    fn front_controller(&self, path: &SitePath) -> Route {
+        let whole = path.as_bytes();
+        let whole = whole.strip_suffix(b"/").unwrap_or(whole);
+        let parts = self.site.front_controllers.iter();
+        let part = (parts.filter(|(pattern, _)| pattern.matches(whole)))
+            .max_by_key(|(pattern, _)| pattern.text().len());
+        match part
+            .map(|(_, front)| front)
+            .or(self.site.front_controller.as_ref())
+        {
             Some(front) => Route::Script(Script {
                 name: front.as_bytes().to_vec(),
                 path_info: None,
@@ -244,12 +256,19 @@ impl Router {
                 .is_none_or(|php| php.iter().any(|p| p.matches(path)))
     }
 
-    /// Whether a rule forbids a path or one of its prefixes.
+    /// Whether a rule forbids something that is there, by its path, its name or those of the directories above it.
     fn is_denied(&self, path: &[u8]) -> bool {
         let whole = path.strip_suffix(b"/").unwrap_or(path);
         let mut segments = whole.split(|&b| b == b'/').skip(1).enumerate();
         segments.any(|(depth, name)| is_always_denied(name, depth == 0))
             || self.site.deny.iter().any(|p| p.matches_within(whole))
+    }
+
+    /// Whether a rule forbids a path or one of its prefixes, whatever is there.
+    fn is_denied_path(&self, path: &[u8]) -> bool {
+        let whole = path.strip_suffix(b"/").unwrap_or(path);
+        let mut paths = self.site.deny.iter().filter(|pattern| !pattern.is_name());
+        paths.any(|pattern| pattern.matches_within(whole))
     }
 
     /// Follows a path from the site's root to the first regular file, or to its end. Symlinks are followed inside the
@@ -322,6 +341,12 @@ impl Router {
         let rest = target.strip_prefix(root)?;
         (rest.is_empty() || rest.starts_with(b"/")).then(|| rest.to_vec())
     }
+}
+
+/// The beginning of a path that has so many segments.
+fn first_segments(path: &[u8], count: usize) -> &[u8] {
+    let mut slashes = path.iter().enumerate().filter(|(_, b)| **b == b'/');
+    slashes.nth(count).map_or(path, |(end, _)| &path[..end])
 }
 
 /// Hidden names (but `.well-known`), the manifest, back-ups of editors, and what only PHP reads.

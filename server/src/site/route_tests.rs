@@ -19,7 +19,8 @@ index = ["index.php", "index.html"]
 front_controller = "/index.php"
 deny = ["/wp-config.php", "/data/**", "*.sqlite", "/secret/page.html", "/cache/**/*.html"]
 php = ["/index.php", "/wp-*.php", "/admin/**/*.php", "/link.php"]
-types = { bin = "application/octet-stream" }
+types = { bin = "application/octet-stream", "/OPEN" = "text/plain" }
+front_controllers = { "/shop/**" = "/admin/index.php", "/shop/old/**" = "/link.php" }
 "#;
 
 fn build(dir: &Path) {
@@ -45,6 +46,8 @@ fn build(dir: &Path) {
         "caf\u{e9}.css",
         "plain",
         "LICENSE",
+        "OPEN",
+        "shop/style.css",
         "program.exe",
         "blob.bin",
         "data/posts.sqlite",
@@ -63,6 +66,9 @@ fn build(dir: &Path) {
         ".htaccess",
         ".git/config",
         ".well-known/security.txt",
+        ".well-known/acme-challenge/token",
+        ".well-known/.x",
+        "deep/.well-known/x",
         "deep/.hidden/x.css",
         "zapp.toml",
         "%61.css",
@@ -158,6 +164,7 @@ const TABLE: &[(&str, &str)] = &[
     ("/deep/./style.css", "file /deep/style.css"), ("/%2561.css", "file /%61.css"), ("/a%252fb.css", "file /a%2fb.css"),
     ("/semi;colon.css", "file /semi;colon.css"), ("/semi%3Bcolon.css", "file /semi;colon.css"),
     ("/.well-known/security.txt", "file /.well-known/security.txt"), ("/two.php.css", "file /two.php.css"),
+    ("/.well-known/acme-challenge/token", "file /.well-known/acme-challenge/token"), ("/OPEN", "file /OPEN"),
     ("/php.css", "file /php.css"), ("/docs/guide.html", "file /docs/guide.html"), ("/empty/keep.css", "file /empty/keep.css"),
     ("/cache/x.css", "file /cache/x.css"), ("/secret/other.html", "file /secret/other.html"),
     ("/inside.css", "file /inside.css"), ("/dots.css", "file /dots.css"), ("/manual/guide.html", "file /manual/guide.html"),
@@ -175,7 +182,7 @@ const TABLE: &[(&str, &str)] = &[
     ("/index.PHP", FRONT), ("/INDEX.php", FRONT), ("/Style.css", FRONT), ("/STYLE.CSS", FRONT), ("/style.css/", FRONT),
     ("/style.css/x", FRONT), ("/style.css/x.php", FRONT), ("/plain/x.php", FRONT), ("/index.php.css", FRONT),
     ("/index.phpx", FRONT), ("/index.php%20", FRONT), ("/index.php.", FRONT), ("/style.css.", FRONT), ("/style.css%20", FRONT),
-    ("/a%2520b.css", FRONT), ("/caf%E9.css", FRONT), ("/%ff", FRONT), ("/...", "403"), ("/..a", "403"),
+    ("/a%2520b.css", FRONT), ("/caf%E9.css", FRONT), ("/%ff", FRONT), ("/...", FRONT), ("/..a", FRONT),
     ("/bare", FRONT), ("/bare/", FRONT), ("/empty", FRONT), ("/empty/", FRONT), ("/deep", FRONT), ("/deep/", FRONT),
     ("/secret", FRONT), ("/secret/", FRONT), ("/escape.css", FRONT), ("/absolute.css", FRONT), ("/climb.css", FRONT),
     ("/loop1.css", FRONT), ("/loop2.css/x", FRONT), ("/dangling.css", FRONT), ("/outside/passwd.css", FRONT),
@@ -186,6 +193,12 @@ const TABLE: &[(&str, &str)] = &[
     ("/datax", FRONT), ("/cache", FRONT), ("/cache/", FRONT), ("/nowhere.exe", FRONT), ("/wp-nowhere.php", FRONT),
     ("/admin/nowhere.php", FRONT), ("/semi", FRONT), ("/index.php;x", FRONT),
     ("/style.css;x", FRONT), ("/wp-config.php;x", FRONT), ("/con", FRONT), ("/a:b", FRONT), ("/style.css::$DATA", FRONT),
+    // Case reported-virtual-routes-403: pages of a front controller may be called like files that are never sent.
+    ("/company/acme.inc", FRONT), ("/export/report.db", FRONT), ("/wiki/Schema.sql", FRONT), ("/r/pics/.json", FRONT),
+    ("/user/foo~", FRONT), ("/a/c.inc/d", FRONT), ("/tips/x.php5", FRONT), ("/data.toml", FRONT), ("/lib.inc/d", "403"),
+    // Parts of the site have their own.
+    ("/shop", "php /admin/index.php"), ("/shop/x/y", "php /admin/index.php"), ("/shop/old/x", "php /link.php"),
+    ("/shop/style.css", "file /shop/style.css"), ("/shopping", FRONT),
     // Directories want their slash, when something answers there.
     ("/admin", "301 /admin/"), ("/docs", "301 /docs/"), ("/%61dmin", "301 /admin/"), ("//admin", "301 /admin/"),
     ("/admin/a/..", "php /admin/index.php"), ("/admin/.", "php /admin/index.php"),
@@ -197,19 +210,19 @@ const TABLE: &[(&str, &str)] = &[
     ("/data", "403"), ("/data/", "403"), ("/data/posts.sqlite", "403"), ("/data/readme.txt", "403"), ("/data/nowhere", "403"),
     ("/data/x/y/z", "403"), ("/d%61ta/readme.txt", "403"), ("//data//readme.txt", "403"), ("/public", "403"),
     ("/public/", "403"), ("/public/readme.txt", "403"), ("/public/posts.sqlite", "403"), ("/readme.txt", "403"),
-    ("/db.sqlite", "403"), ("/db.sqlite/x.css", "403"), ("/nowhere.sqlite", "403"), ("/a/b/c.sqlite", "403"),
+    ("/db.sqlite", "403"), ("/db.sqlite/x.css", "403"), ("/nowhere.sqlite", FRONT), ("/a/b/c.sqlite", FRONT),
     ("/deep/db.SQLITE3", "403"), ("/secret/page.html", "403"), ("/secret/page.html/", "403"), ("/secret/page.html/x", "403"),
     ("/secret/./page.html", "403"), ("/secret//page.html", "403"), ("/secret/%70age.html", "403"), ("/cache/x.html", "403"),
     ("/cache/a/b/c.html", "403"), ("/cache/nowhere.html", "403"), ("/docs/", "403"), ("/docs/index.php", "403"),
     ("/manual/", "403"), ("/manual/index.php", "403"),
     // Denied always: hidden names, sources, back-ups, databases, the manifest, unknown types.
-    ("/.htaccess", "403"), ("/.git/config", "403"), ("/.git", "403"), ("/.git/", "403"), ("/.env", "403"), ("/%2egit/config", "403"),
-    ("/deep/.hidden/x.css", "403"), ("/deep/.nowhere", "403"), ("/x/.git/config", "403"), ("/.zapp/php", "403"),
+    ("/.htaccess", "403"), ("/.git/config", "403"), ("/.git", "403"), ("/.git/", "403"), ("/.env", FRONT), ("/%2egit/config", "403"),
+    ("/deep/.hidden/x.css", "403"), ("/deep/.nowhere", FRONT), ("/x/.git/config", FRONT), ("/.zapp/php", FRONT),
     ("/deep/.well-known/x", "403"), ("/.well-known/.x", "403"), ("/zapp.toml", "403"), ("/zapp%2etoml", "403"),
     ("/old.php~", "403"), ("/old.phps", "403"), ("/lib.inc", "403"), ("/lib.phtml", "403"), ("/x.phar", "403"), ("/x.php5", "403"),
     ("/UPPER.PHP", "403"), ("/UPPER.PHP/x", "403"), ("/other.php", "403"), ("/other.php/x.css", "403"), ("/style.css~", "403"),
     ("/backup.sql", "403"), ("/plain", "403"), ("/LICENSE", "403"), ("/program.exe", "403"), ("/style.css.bak", "403"),
-    ("/noext.", "403"), ("/masked.css", "403"), ("/masked.php", "403"), ("/nowhere~", "403"), ("/a/nowhere.inc", "403"),
+    ("/noext.", "403"), ("/masked.css", "403"), ("/masked.php", "403"), ("/nowhere~", FRONT), ("/a/nowhere.inc", FRONT),
     // Not understood, on purpose.
     ("*", "400"), ("", "400"), ("style.css", "400"), ("/..", "400"), ("/../", "400"), ("/../etc/passwd", "400"),
     ("/a/../../etc/passwd", "400"), ("/admin/../../style.css", "400"), ("/%2e%2e/style.css", "400"), ("/.%2e/style.css", "400"),

@@ -1,5 +1,11 @@
 //! Media types: the allow-list of what is sent as a file.
 
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::site::pattern::{LIST_MAX, Pattern};
+
 /// Extension and type, sorted by extension. Text is UTF-8, as files in images are expected to be.
 const TYPES: &[(&str, &str)] = &[
     ("7z", "application/x-7z-compressed"),
@@ -95,7 +101,7 @@ fn extension(name: &[u8]) -> Option<&[u8]> {
 }
 
 /// The built-in type of a name; `None` when files of that name are not sent.
-pub(crate) fn of_name(name: &[u8]) -> Option<&'static str> {
+fn of_name(name: &[u8]) -> Option<&'static str> {
     let extension = extension(name)?.to_ascii_lowercase();
     let row = TYPES
         .binary_search_by(|(known, _)| known.as_bytes().cmp(&extension))
@@ -103,16 +109,69 @@ pub(crate) fn of_name(name: &[u8]) -> Option<&'static str> {
     Some(TYPES[row].1)
 }
 
-/// The type a manifest gives to a name's extension.
-pub(crate) fn of_manifest<'m>(
-    types: &'m std::collections::BTreeMap<String, String>,
-    name: &[u8],
-) -> Option<&'m str> {
-    let extension = extension(name)?.to_ascii_lowercase();
-    types
-        .get(std::str::from_utf8(&extension).ok()?)
-        .map(String::as_str)
+/// `[site] types`: by extension (`bin`), by the name of files without one (`LICENSE`), by path or pattern (`/feeds/*`,
+/// `*.tar.old`).
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>")]
+pub(crate) struct Types {
+    /// Extensions in lower case, and names.
+    words: BTreeMap<String, String>,
+    /// The longest first: that is the one which says most.
+    patterns: Vec<(Pattern, String)>,
 }
+
+impl TryFrom<BTreeMap<String, String>> for Types {
+    type Error = String;
+
+    fn try_from(table: BTreeMap<String, String>) -> Result<Types, String> {
+        let mut types = Types::default();
+        for (key, kind) in table {
+            let is_media =
+                hyper::header::HeaderValue::from_str(&kind).is_ok() && kind.contains('/');
+            if !is_media || is_never_static(key.rsplit('.').next().unwrap_or(&key).as_bytes()) {
+                return Err(format!("`{key} = {kind}` is not allowed in site.types"));
+            }
+            if !key.contains(['.', '/', '*', '?', '[', '{']) {
+                types.words.insert(key, kind);
+            } else if types.patterns.len() == LIST_MAX {
+                return Err(format!("more than {LIST_MAX} patterns"));
+            } else {
+                types.patterns.push((key.try_into()?, kind));
+            }
+        }
+        let length = |(pattern, _): &(Pattern, String)| pattern.text().len();
+        types
+            .patterns
+            .sort_by_key(|row| std::cmp::Reverse(length(row)));
+        Ok(types)
+    }
+}
+
+impl Types {
+    /// The type of a file at a path of the site; `None` when it is not sent.
+    pub(crate) fn of(&self, path: &[u8]) -> Option<&str> {
+        let mut patterns = self.patterns.iter();
+        if let Some((_, kind)) = patterns.find(|(pattern, _)| pattern.matches(path)) {
+            return Some(kind);
+        }
+        let name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
+        let word = match extension(name) {
+            Some(extension) => extension.to_ascii_lowercase(),
+            None => name.to_vec(),
+        };
+        let given = std::str::from_utf8(&word)
+            .ok()
+            .and_then(|word| self.words.get(word));
+        let fallback = || path.starts_with(b"/.well-known/").then_some(WELL_KNOWN);
+        given
+            .map(String::as_str)
+            .or_else(|| of_name(name))
+            .or_else(fallback)
+    }
+}
+
+/// What is in `/.well-known/` is there to be fetched (RFC 8615), and mostly has no extension.
+const WELL_KNOWN: &str = "text/plain; charset=utf-8";
 
 /// Extensions that no manifest may open: programs' sources, their back-ups, and databases.
 pub(crate) fn is_never_static(extension: &[u8]) -> bool {
@@ -170,6 +229,45 @@ mod tests {
             b"css",
         ] {
             assert_eq!(of_name(name), None, "{}", String::from_utf8_lossy(name));
+        }
+    }
+
+    #[test]
+    fn a_manifest_gives_types_by_extension_name_path_and_pattern() {
+        let table = r#"
+            bin = "application/x-bin"
+            LICENSE = "text/x-license"
+            "/feeds/*" = "application/feed"
+            "/feeds/special.xml" = "application/special"
+            "*.tar.old" = "application/x-tar"
+        "#;
+        let types: Types = toml::from_str(table).unwrap();
+        for (path, kind) in [
+            ("/a/b.BIN", Some("application/x-bin")),
+            ("/LICENSE", Some("text/x-license")),
+            ("/deep/LICENSE", Some("text/x-license")),
+            ("/LICENSE.md", Some("text/markdown; charset=utf-8")),
+            ("/license", None),
+            ("/feeds/news", Some("application/feed")),
+            ("/feeds/special.xml", Some("application/special")),
+            ("/feeds/deep/news", None),
+            ("/a/x.tar.old", Some("application/x-tar")),
+            ("/a/x.old", None),
+            ("/.well-known/acme-challenge/tok", Some(WELL_KNOWN)),
+            ("/.well-known/a.json", Some("application/json")),
+            ("/x/.well-known/tok", None),
+        ] {
+            assert_eq!(types.of(path.as_bytes()), kind, "{path}");
+        }
+        for (key, kind) in [
+            ("php", "a/b"),
+            ("*.sqlite", "a/b"),
+            ("/x.inc", "a/b"),
+            ("x", "ab"),
+            ("a/b", "a/b"),
+        ] {
+            let table = BTreeMap::from([(key.to_owned(), kind.to_owned())]);
+            assert!(Types::try_from(table).is_err(), "{key} {kind}");
         }
     }
 }

@@ -1,0 +1,123 @@
+//! The files of a site that is about to be packed, as an image of it would show them.
+
+use imagefs::tree::{Node, NodeId, Tree};
+use imagefs::{Error, Kind, writer};
+use server::Look;
+
+/// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
+const SYMLINKS_MAX: u32 = 40;
+
+/// A tree, by the paths of its files.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InTree<'a>(pub(crate) &'a Tree);
+
+impl InTree<'_> {
+    /// The directories from the top to what a path leads to, and that itself, symlinks followed.
+    fn resolve(&self, path: &[u8]) -> Option<Vec<(NodeId, Vec<u8>)>> {
+        let mut stack = vec![(0, Vec::new())];
+        let mut pending: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(Vec::from).collect();
+        let mut links = 0;
+        while let Some(name) = pending.pop() {
+            match name.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    // Above the top is the top.
+                    stack.truncate((stack.len() - 1).max(1));
+                    continue;
+                }
+                _ => {}
+            }
+            let at = stack.last().expect("the top stays").0;
+            let next = self.0.child(at, &name)?;
+            let Node::Symlink { target, .. } = self.0.node(next) else {
+                stack.push((next, name));
+                continue;
+            };
+            links += 1;
+            if links > SYMLINKS_MAX {
+                return None;
+            }
+            if target.starts_with(b"/") {
+                stack.truncate(1);
+            }
+            pending.extend(target.split(|&b| b == b'/').rev().map(Vec::from));
+        }
+        Some(stack)
+    }
+
+    fn node(&self, path: &str) -> Option<&Node> {
+        let (id, _) = self.resolve(path.as_bytes())?.pop()?;
+        Some(self.0.node(id))
+    }
+}
+
+impl Look for InTree<'_> {
+    fn kind(&self, path: &str) -> Option<Kind> {
+        Some(match self.node(path)? {
+            Node::Dir { .. } => Kind::Directory,
+            Node::File { .. } => Kind::Regular,
+            Node::Symlink { .. } => Kind::Symlink,
+        })
+    }
+
+    fn names(&self, directory: &str) -> Vec<String> {
+        let Some(Node::Dir { entries, .. }) = self.node(directory) else {
+            return Vec::new();
+        };
+        let names = entries.keys().map(|name| String::from_utf8(name.to_vec()));
+        names.filter_map(Result::ok).collect()
+    }
+
+    fn read(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, Error> {
+        let Some(stack) = self.resolve(path.as_bytes()) else {
+            return Ok(None);
+        };
+        let names: Vec<&[u8]> = stack[1..].iter().map(|(_, name)| &name[..]).collect();
+        writer::contents(self.0, &names.join(&b'/'), max)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use imagefs::scan::{ScanOptions, scan};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn symlinks_lead_where_they_would_in_an_image() {
+        let folder = tempfile::tempdir().unwrap();
+        let top = folder.path();
+        std::fs::create_dir_all(top.join("a/b")).unwrap();
+        std::fs::write(top.join("a/b/file"), "text").unwrap();
+        for (target, link) in [
+            ("b/file", "a/link"),
+            ("/a/b", "direct"),
+            ("../../../a", "a/b/up"),
+            ("loop", "loop"),
+            ("nowhere", "dangling"),
+        ] {
+            symlink(target, top.join(link)).unwrap();
+        }
+        let tree = scan(top, &ScanOptions::default()).unwrap().tree;
+        let site = InTree(&tree);
+        for path in [
+            "a/b/file",
+            "a/link",
+            "direct/file",
+            "a/b/up/link",
+            "direct/../link",
+        ] {
+            assert_eq!(
+                site.read(path, 4).unwrap().as_deref(),
+                Some(&b"text"[..]),
+                "{path}"
+            );
+        }
+        assert_eq!(site.read("a/link", 3).unwrap(), None);
+        assert_eq!(site.kind("direct"), Some(Kind::Directory));
+        assert_eq!(site.names("direct"), ["file", "up"]);
+        for path in ["loop", "dangling", "a/b/file/x", "none"] {
+            assert_eq!(site.kind(path), None, "{path}");
+        }
+    }
+}
