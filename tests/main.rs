@@ -29,6 +29,7 @@ mod serve_guest;
 mod serve_http;
 mod serve_http2;
 mod serve_isolation;
+mod serve_log;
 mod serve_php;
 mod serve_site;
 mod serve_wordpress;

@@ -30,7 +30,7 @@ urls = ["/", "/again"]
 "#;
 
 /// The image with the guest, made once; the reason when it cannot be.
-fn image() -> Result<PathBuf, String> {
+pub(crate) fn image() -> Result<PathBuf, String> {
     static IMAGE: OnceLock<Result<(Scratch, PathBuf), String>> = OnceLock::new();
     let made = IMAGE.get_or_init(|| {
         let scratch = Scratch::new();
