@@ -27,8 +27,8 @@ mod state;
 use std::sync::Arc;
 
 use anyhow::Context;
-pub use exchange::proxy::Trusted;
 pub use http::address::Address;
+pub use http::proxy::Trusted;
 pub use ops::log::{AccessFormat, Level, LogFormat, LogOptions};
 pub use options::{HostingOptions, HttpOptions, Options};
 pub use site::apps::Look;

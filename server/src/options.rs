@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::exchange::proxy::Trusted;
 use crate::http::address::Address;
+use crate::http::proxy::Trusted;
 use crate::ops::log::LogOptions;
 use crate::site::ceilings::Ceilings;
 

@@ -14,6 +14,7 @@ use crate::exchange::body::{Body, Stored, Touched};
 use crate::exchange::buffers::{Buffers, Exhausted};
 use crate::exchange::frames::{accepts_zstd, decodes_to};
 use crate::exchange::range::{self, Selected};
+use crate::exchange::status::{method_not_allowed, status_only, unavailable};
 use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::route::StaticFile;
 
@@ -59,11 +60,7 @@ impl StaticFiles {
         file: &StaticFile,
     ) -> Result<Response<Body>, imagefs::Error> {
         if request.method != Method::GET && request.method != Method::HEAD {
-            let mut response = status_only(StatusCode::METHOD_NOT_ALLOWED);
-            response
-                .headers_mut()
-                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
-            return Ok(response);
+            return Ok(method_not_allowed("GET, HEAD"));
         }
         if self.is_database(file.ino).await? {
             return Ok(status_only(StatusCode::FORBIDDEN));
@@ -341,22 +338,6 @@ fn not_modified(mut head: HeaderMap) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     *response.headers_mut() = head;
-    response
-}
-
-/// A response of a status without more; the caller gives it a page.
-pub(crate) fn status_only(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = status;
-    response
-}
-
-/// Not now, but soon.
-pub(crate) fn unavailable() -> Response<Body> {
-    let mut response = status_only(StatusCode::SERVICE_UNAVAILABLE);
-    response
-        .headers_mut()
-        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

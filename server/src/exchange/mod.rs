@@ -1,14 +1,22 @@
 //! One request and its answer, whatever protocol carries them.
 
+mod account;
 pub(crate) mod body;
 pub(crate) mod buffers;
+mod call;
 pub(crate) mod files;
 mod frames;
 pub(crate) mod gate;
 pub(crate) mod guest_answer;
 pub(crate) mod instances;
+mod page;
 pub(crate) mod peers;
-pub(crate) mod proxy;
 mod range;
 mod refusal;
+mod reply;
 pub(crate) mod request;
+mod routing;
+mod said;
+pub(crate) mod status;
+mod upload;
+mod visit;

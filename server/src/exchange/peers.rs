@@ -1,12 +1,18 @@
-//! Both ends of a connection, as the protocol at the edge knows them.
+//! Both ends of a request, as the protocol at the edge knows them.
 
-use std::net::IpAddr;
-
-/// Who is at the two ends of a connection.
+/// Who asks, and where the request came in.
 #[derive(Clone, Debug)]
 pub(crate) struct Peers {
-    /// Missing for a Unix socket.
-    pub(crate) remote: Option<IpAddr>,
-    pub(crate) remote_port: u16,
+    pub(crate) client: Client,
+    /// Address and port of this server.
     pub(crate) local: (String, u16),
+}
+
+/// A client, as far as it is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) address: String,
+    /// Zero for a client behind a proxy.
+    pub(crate) port: u16,
+    pub(crate) https: bool,
 }

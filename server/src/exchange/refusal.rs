@@ -4,7 +4,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::exchange::body::Body;
-use crate::exchange::files::status_only;
+use crate::exchange::status::status_only;
 use crate::site::read_only::Refused;
 
 /// The answer to a refused request.

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use crate::exchange::files::unavailable;
-use crate::exchange::peers::Peers;
 use crate::exchange::request;
+use crate::exchange::status::unavailable;
 use crate::http::activity::{Activity, Asking, Over};
 use crate::http::listener::{Connection, Patient};
+use crate::http::proxy::Ends;
 use crate::state::Server;
 
 /// Requests at once on one connection of HTTP/2.
@@ -35,22 +37,23 @@ const SEND_BUFFER: usize = 128 * 1024;
 /// Serves a connection to its end.
 pub(crate) async fn converse(server: Arc<Server>, mut connection: Connection) {
     server.metrics.connections.fetch_add(1, Ordering::Relaxed);
-    let peers = Arc::new(connection.peers);
+    let ends = Arc::new(connection.ends);
     let begun = connection.stream.begins_with_http2();
     match tokio::time::timeout(server.http.header_timeout, begun).await {
-        Ok(Ok(true)) => http_2(&server, peers, connection.stream).await,
-        Ok(Ok(false)) => http_1(&server, peers, connection.stream).await,
+        Ok(Ok(true)) => http_2(&server, ends, connection.stream).await,
+        Ok(Ok(false)) => http_1(&server, ends, connection.stream).await,
         // It went away, or said nothing for too long.
         Ok(Err(_)) | Err(_) => {}
     }
     server.metrics.connections.fetch_sub(1, Ordering::Relaxed);
 }
 
-async fn http_1(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
+async fn http_1(server: &Arc<Server>, ends: Arc<Ends>, stream: Patient) {
     let service = {
         let server = Arc::clone(server);
-        service_fn(move |request| {
-            let (server, peers) = (Arc::clone(&server), Arc::clone(&peers));
+        service_fn(move |request: Request<Incoming>| {
+            let server = Arc::clone(&server);
+            let peers = ends.peers(request.headers(), &server.http.trusted);
             async move { Ok::<_, Infallible>(request::answer(server, peers, request).await) }
         })
     };
@@ -71,12 +74,13 @@ async fn http_1(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
     }
 }
 
-async fn http_2(server: &Arc<Server>, peers: Arc<Peers>, stream: Patient) {
+async fn http_2(server: &Arc<Server>, ends: Arc<Ends>, stream: Patient) {
     let activity = Arc::new(Activity::default());
     let service = {
         let (server, activity) = (Arc::clone(server), Arc::clone(&activity));
-        service_fn(move |request| {
-            let (server, peers) = (Arc::clone(&server), Arc::clone(&peers));
+        service_fn(move |request: Request<Incoming>| {
+            let server = Arc::clone(&server);
+            let peers = ends.peers(request.headers(), &server.http.trusted);
             let asking = Asking::new(&activity);
             async move {
                 let response = if server.is_crowded() {

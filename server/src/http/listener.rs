@@ -11,8 +11,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
 
-use crate::exchange::peers::Peers;
 use crate::http::address::Address;
+use crate::http::proxy::Ends;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -24,7 +24,7 @@ pub(crate) enum Listener {
 /// An accepted connection.
 pub(crate) struct Connection {
     pub(crate) stream: Patient,
-    pub(crate) peers: Peers,
+    pub(crate) ends: Ends,
 }
 
 impl Listener {
@@ -60,26 +60,26 @@ impl Listener {
                 let (stream, remote) = listener.accept().await?;
                 stream.set_nodelay(true)?;
                 let local = stream.local_addr()?;
-                let peers = Peers {
+                let ends = Ends {
                     remote: Some(remote.ip()),
                     remote_port: remote.port(),
                     local: (local.ip().to_string(), local.port()),
                 };
                 Ok(Connection {
                     stream: Patient::new(Stream::Tcp(stream), write_timeout),
-                    peers,
+                    ends,
                 })
             }
             Listener::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let peers = Peers {
+                let ends = Ends {
                     remote: None,
                     remote_port: 0,
                     local: ("127.0.0.1".to_owned(), 80),
                 };
                 Ok(Connection {
                     stream: Patient::new(Stream::Unix(stream), write_timeout),
-                    peers,
+                    ends,
                 })
             }
         }

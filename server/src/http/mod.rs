@@ -4,3 +4,4 @@ mod activity;
 pub(crate) mod address;
 pub(crate) mod conversation;
 pub(crate) mod listener;
+pub(crate) mod proxy;

@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
 use crate::exchange::body::Body;
-use crate::exchange::files::status_only;
+use crate::exchange::status::{method_not_allowed, status_only};
 use crate::http::listener::Listener;
 use crate::state::Server;
 
@@ -41,10 +41,7 @@ pub(crate) async fn serve(server: Arc<Server>, listener: Listener) {
 
 fn answer(server: &Server, request: &Request<Incoming>) -> Response<Body> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let mut response = status_only(StatusCode::METHOD_NOT_ALLOWED);
-        let allow = HeaderValue::from_static("GET, HEAD");
-        response.headers_mut().insert(header::ALLOW, allow);
-        return response;
+        return method_not_allowed("GET, HEAD");
     }
     match request.uri().path() {
         "/-/healthy" => text(StatusCode::OK, "text/plain", "ok\n".to_owned()),

@@ -8,6 +8,8 @@ use std::str::FromStr;
 
 use hyper::header::HeaderMap;
 
+use crate::exchange::peers::{Client, Peers};
+
 /// A proxy that is believed: an address, a network, or whoever may open the Unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trusted {
@@ -59,61 +61,63 @@ impl Trusted {
     }
 }
 
-/// A client, as far as it is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) address: String,
-    /// Missing for a client behind a proxy.
-    pub(crate) port: u16,
-    pub(crate) https: bool,
+/// Both ends of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct Ends {
+    /// Missing for a Unix socket.
+    pub(crate) remote: Option<IpAddr>,
+    pub(crate) remote_port: u16,
+    pub(crate) local: (String, u16),
 }
 
-impl Client {
-    /// The client of a request that came over a connection. `remote` is the other end of it; `None` for a Unix socket.
-    pub(crate) fn of(
-        remote: Option<IpAddr>,
-        port: u16,
-        headers: &HeaderMap,
-        trusted: &[Trusted],
-    ) -> Client {
-        let is_proxy = |address: IpAddr| trusted.iter().any(|t| t.holds(address));
-        let believed = match remote {
-            Some(address) => is_proxy(address),
-            None => trusted.contains(&Trusted::Unix),
-        };
-        // What CGI has no words for: a local peer counts as this machine.
-        let mut client = Client {
-            address: remote.map_or("127.0.0.1".to_owned(), |a| a.to_canonical().to_string()),
-            port,
-            https: false,
-        };
-        if !believed {
-            return client;
+impl Ends {
+    /// Who asks in a request that came over this connection.
+    pub(crate) fn peers(&self, headers: &HeaderMap, trusted: &[Trusted]) -> Peers {
+        Peers {
+            client: client(self.remote, self.remote_port, headers, trusted),
+            local: self.local.clone(),
         }
-        let mut hops: Vec<&str> = Vec::new();
-        for value in headers.get_all("x-forwarded-for") {
-            hops.extend(value.to_str().unwrap_or_default().split(','));
-        }
-        for hop in hops.iter().rev() {
-            // What is no address was not written by a proxy of ours.
-            let Ok(address) = hop.trim().parse::<IpAddr>() else {
-                break;
-            };
-            client.address = address.to_canonical().to_string();
-            client.port = 0;
-            if !is_proxy(address) {
-                break;
-            }
-        }
-        let proto = headers.get_all("x-forwarded-proto").iter().next_back();
-        let last = proto
-            .and_then(|v| v.to_str().ok())
-            .and_then(|v| v.rsplit(',').next());
-        client.https = last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
-        client
     }
 }
 
+/// The client of a request that came over a connection. `remote` is the other end of it; `None` for a Unix socket.
+fn client(remote: Option<IpAddr>, port: u16, headers: &HeaderMap, trusted: &[Trusted]) -> Client {
+    let is_proxy = |address: IpAddr| trusted.iter().any(|t| t.holds(address));
+    let believed = match remote {
+        Some(address) => is_proxy(address),
+        None => trusted.contains(&Trusted::Unix),
+    };
+    // What CGI has no words for: a local peer counts as this machine.
+    let mut client = Client {
+        address: remote.map_or("127.0.0.1".to_owned(), |a| a.to_canonical().to_string()),
+        port,
+        https: false,
+    };
+    if !believed {
+        return client;
+    }
+    let mut hops: Vec<&str> = Vec::new();
+    for value in headers.get_all("x-forwarded-for") {
+        hops.extend(value.to_str().unwrap_or_default().split(','));
+    }
+    for hop in hops.iter().rev() {
+        // What is no address was not written by a proxy of ours.
+        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+            break;
+        };
+        client.address = address.to_canonical().to_string();
+        client.port = 0;
+        if !is_proxy(address) {
+            break;
+        }
+    }
+    let proto = headers.get_all("x-forwarded-proto").iter().next_back();
+    let last = proto
+        .and_then(|v| v.to_str().ok())
+        .and_then(|v| v.rsplit(',').next());
+    client.https = last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
+    client
+}
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,7 +161,7 @@ mod tests {
             }
             let name = HeaderName::from_static("x-forwarded-proto");
             headers.append(name, HeaderValue::from_static(proto));
-            let client = Client::of(Some(remote.parse().unwrap()), 9, &headers, &trusted);
+            let client = super::client(Some(remote.parse().unwrap()), 9, &headers, &trusted);
             (client.address, client.https)
         };
         for (remote, forwarded, proto, address, https) in [
@@ -194,9 +198,9 @@ mod tests {
         .into_iter()
         .collect();
         assert_eq!(
-            Client::of(None, 0, &headers, &[Trusted::Unix]).address,
+            super::client(None, 0, &headers, &[Trusted::Unix]).address,
             "1.2.3.4"
         );
-        assert_eq!(Client::of(None, 0, &headers, &[]).address, "127.0.0.1");
+        assert_eq!(super::client(None, 0, &headers, &[]).address, "127.0.0.1");
     }
 }
