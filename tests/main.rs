@@ -32,6 +32,7 @@ mod serve_isolation;
 mod serve_log;
 mod serve_php;
 mod serve_site;
+mod serve_warm;
 mod serve_wordpress;
 mod soak;
 mod sqlite;

@@ -20,6 +20,8 @@ pub struct Setup {
     pub concurrency: u32,
     /// Requests to answer before the snapshot; empty also when the program starts anew for every request.
     pub warmup: Vec<Pairs>,
+    /// The request behind them that has the program compile all that they have not loaded. It is no page: nobody's answer is like it.
+    pub compile: Option<Pairs>,
     /// Whether instances are clones of a warmed one.
     pub snapshot: bool,
     /// Snapshots behind the site's own bootstrap, beside the warmed one.

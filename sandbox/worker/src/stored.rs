@@ -149,6 +149,7 @@ fn of(image: &Image, setup: &Setup) -> [u8; FINGERPRINT] {
         setup.arguments,
         setup.environment,
         setup.warmup,
+        setup.compile,
     ]);
     field(settings.to_string().as_bytes());
     hash.finalize().into()

@@ -15,6 +15,8 @@ use crate::warmed::Warmed;
 const FOUND_MAX: usize = 8;
 /// A longer address is not followed.
 const ADDRESS_MAX: usize = 2048;
+/// As much is passed on of what the program says about compiling.
+const SAID_MAX: usize = 256;
 
 /// Warms up on a thread of its own: the runtime blocks signals there.
 pub(crate) fn up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
@@ -31,11 +33,13 @@ pub(crate) fn up(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
 /// taken back: a request finds those of the image.
 fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
     let mut requests = setup.warmup.clone();
+    let mut compile = setup.compile.as_ref();
     let waiting = loop {
-        match answer_all(cold, setup, &mut requests)? {
+        match answer_all(cold, setup, &mut requests, compile)? {
             Ok(waiting) => break waiting,
             // Its end was the instance's, too: from the start, without it.
-            Err(index) => drop(requests.remove(index)),
+            Err(Ended::Page(index)) => drop(requests.remove(index)),
+            Err(Ended::Compile) => compile = None,
         }
     };
     let snapshot = waiting.freeze(true)?;
@@ -53,12 +57,21 @@ fn warm(cold: &Snapshot, setup: &Setup) -> anyhow::Result<Warmed> {
     Ok(Warmed { snapshot, requests })
 }
 
-/// Answers the requests and those they lead to, which are added. The error is the index of one that ended the program.
+/// Which request ended the program.
+enum Ended {
+    /// The one of this index.
+    Page(usize),
+    /// The one that compiles.
+    Compile,
+}
+
+/// Answers the requests and those they lead to, which are added, and the one that compiles.
 fn answer_all(
     cold: &Snapshot,
     setup: &Setup,
     requests: &mut Vec<Pairs>,
-) -> anyhow::Result<Result<Waiting, usize>> {
+    compile: Option<&Pairs>,
+) -> anyhow::Result<Result<Waiting, Ended>> {
     let mut waiting = run_to_accept(cold, setup)?;
     let files = waiting.file_changes();
     let most = setup.warmup.len() + FOUND_MAX;
@@ -72,10 +85,14 @@ fn answer_all(
             Err(ended) => {
                 let (uri, end) = (uri(variables), describe(&ended));
                 eprintln!("warm-up request {uri} failed: {end}");
-                return Ok(Err(index));
+                return Ok(Err(Ended::Page(index)));
             }
         };
         let (response, body) = waiting.take_answer();
+        if let Some(response) = response.as_ref().filter(|it| it.status >= 400) {
+            let (uri, status) = (uri(variables), response.status);
+            eprintln!("warm-up request {uri} was answered {status}");
+        }
         let found = response.and_then(|response| leads_to(variables, &response, &body));
         if let Some(found) = found.filter(|found| {
             let address = value(found, b"REQUEST_URI");
@@ -85,6 +102,24 @@ fn answer_all(
             requests.insert(index + 1, found);
         }
         index += 1;
+    }
+    if let Some(variables) = compile {
+        let request = Request {
+            variables: variables.clone(),
+        };
+        waiting = match waiting.serve_next(&request) {
+            Ok(next) => next,
+            Err(ended) => {
+                let end = describe(&ended);
+                eprintln!("what warm-up has not loaded is not compiled: {end}");
+                return Ok(Err(Ended::Compile));
+            }
+        };
+        let (_, said) = waiting.take_answer();
+        if !said.is_empty() {
+            let said = String::from_utf8_lossy(&said[..said.len().min(SAID_MAX)]);
+            eprintln!("behind warm-up: {}", said.escape_debug());
+        }
     }
     if !waiting.take_back_files(&files) {
         eprintln!("the program holds files of its own open; every request will find them");

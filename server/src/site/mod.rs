@@ -123,7 +123,6 @@ impl Site {
             environment: variables
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect(),
-            entry,
             limits: self.limits,
             concurrency,
             warmup: if snapshot {
@@ -131,9 +130,29 @@ impl Site {
             } else {
                 Vec::new()
             },
+            compile: self.compile(&entry).filter(|_| snapshot),
+            entry,
             snapshot,
             bootstrap: self.bootstrap()?,
         }))
+    }
+
+    /// The request that has PHP compile what no warm-up request has loaded, in half of the time that a request has.
+    fn compile(&self, entry: &str) -> Option<Pairs> {
+        let is_php = entry == PROGRAM_PATH && self.manifest.program.args.is_none();
+        let root = &self.manifest.site.root;
+        let script = Script {
+            name: b"/index.php".to_vec(),
+            path_info: None,
+        };
+        let patience = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
+        let mut request = cgi::warm_up("/", root, WARM_UP_HOST, &script);
+        request.push((b"ZAPP_COMPILE".to_vec(), root.clone().into_bytes()));
+        request.push((
+            b"ZAPP_COMPILE_MS".to_vec(),
+            patience.to_string().into_bytes(),
+        ));
+        (is_php && self.manifest.warmup.compile != Some(false)).then_some(request)
     }
 
     /// How the site's bootstrap is reached, when the manifest wants a snapshot behind it.

@@ -63,7 +63,7 @@ static void answer_request(void)
 	char resolved[MAXPATHLEN];
 	zend_first_try {
 		zapp_request_info();
-		if (php_request_startup() == SUCCESS) {
+		if (php_request_startup() == SUCCESS && !zapp_compile()) {
 			const char *script = SG(request_info).path_translated;
 			/* The realpath cache knows it after warm-up, so this asks nobody. */
 			if (script == NULL || tsrm_realpath(script, resolved) == NULL) {

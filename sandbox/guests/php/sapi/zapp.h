@@ -26,6 +26,10 @@ void zapp_cli_startup(sapi_module_struct *module);
 void zapp_constants_begin(void);
 PHP_FUNCTION(zapp_constants);
 void zapp_bootstrap_begin(void);
+
+/* When that is what the request is for, compiles all scripts of the site: see compile.c. */
+bool zapp_compile(void);
+
 PHP_FUNCTION(zapp_freeze);
 PHP_FUNCTION(zapp_keep);
 PHP_FUNCTION(zapp_kept);

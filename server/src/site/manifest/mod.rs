@@ -217,6 +217,8 @@ enum DatabaseMode {
 pub(crate) struct Warmup {
     pub(crate) urls: Vec<String>,
     pub(crate) snapshot: SnapshotLevel,
+    /// Whether PHP compiles what the `urls` have not loaded; it does when nothing is said.
+    pub(crate) compile: Option<bool>,
 }
 
 /// How far the program has come in the snapshot.
