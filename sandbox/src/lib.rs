@@ -71,6 +71,7 @@ pub use request::{Request, Response};
 pub use runtime::{Config, Sandbox};
 pub use snapshot::Snapshot;
 pub use state::FileChanges;
+pub use sys::process::{close_on_exec, refuse_new_code};
 pub use tree::delta::{Change, ChangedContent, ChangedName, ChangedNode, Delta, Origin};
 pub use tree::host::HostTree;
 pub use tree::image::ImageTree;

@@ -13,6 +13,7 @@ pub(crate) mod inject;
 pub(crate) mod linux;
 pub(crate) mod memfd;
 pub(crate) mod pagemap;
+pub(crate) mod process;
 pub(crate) mod signal;
 pub(crate) mod speculation;
 pub(crate) mod stack;

@@ -2,10 +2,11 @@
 //! failed.
 //!
 //! Two steps, both irrevocable. [`before_threads`] runs while there is one thread and no byte of the image has been
-//! looked at: no new privileges, no core dumps, no files but the process's own `/proc` entries, no network, and an
-//! allow-list of system calls. [`before_guests`] runs when the runtime has opened what it needs and takes away, on all
-//! threads, what only the start needed: no more filters, and no `open` but reading the process's own `/proc` entries,
-//! with which the runtime proves that a slot is clean. Where there is no landlock to hold `open` to that, there is no
+//! looked at: no new privileges, no capabilities, no core dumps, no memory that becomes executable, no files but the
+//! process's own `/proc` entries, no network, and an allow-list of system calls. [`before_guests`] runs when the runtime
+//! has opened what it needs and takes away, on all threads, what only the start needed: no more filters, no facts about
+//! files by their names, and no `open` but reading the process's own `/proc` entries, with which the runtime proves that
+//! a slot is clean. Where there is no landlock to hold `open` to that, there is no
 //! `open`. A call that is not allowed fails with `EPERM`; `execve` and `ptrace` end the process.
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use landlock::{
     RulesetAttr, RulesetCreatedAttr, RulesetStatus,
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
@@ -51,7 +53,6 @@ mod number {
         60,  // exit
         72,  // fcntl
         77,  // ftruncate
-        89,  // readlink, of the seals' /proc entries; landlock has the say
         131, // sigaltstack
         158, // arch_prctl: the base of %gs
         186, // gettid
@@ -62,16 +63,20 @@ mod number {
         229, // clock_getres
         230, // clock_nanosleep
         231, // exit_group
-        262, // newfstatat; landlock has the say
-        267, // readlinkat
         271, // ppoll
         273, // set_robust_list
         318, // getrandom
         319, // memfd_create: snapshots are sealed memory files
         324, // membarrier
-        332, // statx
         334, // rseq
         435, // clone3, which another filter answers with ENOSYS
+    ];
+    /// What tells of files by their names, about which landlock has no say. Only the start needs it.
+    pub(crate) const NAMES: &[i64] = &[
+        89,  // readlink
+        262, // newfstatat
+        267, // readlinkat
+        332, // statx
     ];
     pub(crate) const MMAP: i64 = 9;
     pub(crate) const MPROTECT: i64 = 10;
@@ -116,6 +121,13 @@ pub(crate) fn before_threads() -> anyhow::Result<FileGuard> {
         maximum: Some(0),
     };
     setrlimit(Resource::Core, none).context("setrlimit(RLIMIT_CORE)")?;
+    std::env::set_current_dir("/").context("chdir")?;
+    drop_capabilities()?;
+    if let Err(error) = sandbox::refuse_new_code() {
+        eprintln!(
+            "worker: this kernel has no PR_SET_MDWE ({error}); only seccomp refuses new code"
+        );
+    }
     let files = confine_files()?;
     let fatal = [number::EXECVE, number::EXECVEAT, number::PTRACE];
     let absent = [number::CLONE3];
@@ -134,6 +146,16 @@ pub(crate) fn before_threads() -> anyhow::Result<FileGuard> {
 pub(crate) fn before_guests(files: FileGuard) -> anyhow::Result<()> {
     let program = filter(Step::Guests(files))?;
     seccompiler::apply_filter_all_threads(&program).context("seccomp on all threads")
+}
+
+/// Whoever started the server as root has given the worker all there are.
+fn drop_capabilities() -> anyhow::Result<()> {
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).context("capset")
 }
 
 /// Files: only this process's own entries in `/proc`, and the limit on mappings. Network: none.
@@ -199,13 +221,7 @@ fn filter(step: Step) -> anyhow::Result<BpfProgram> {
             masked(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)?,
         ])?,
     );
-    rules.insert(
-        number::MPROTECT,
-        any_of(vec![
-            masked(2, PROT_EXEC, 0)?,
-            masked(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)?,
-        ])?,
-    );
+    rules.insert(number::MPROTECT, any_of(vec![masked(2, PROT_EXEC, 0)?])?);
     // Threads, not processes.
     rules.insert(
         number::CLONE,
@@ -222,6 +238,7 @@ fn filter(step: Step) -> anyhow::Result<BpfProgram> {
     rules.insert(number::PRLIMIT64, any_of(vec![equal(2, 0)?])?);
     match step {
         Step::Start => {
+            rules.extend(number::NAMES.iter().map(|&n| (n, Vec::new())));
             rules.insert(number::OPENAT, Vec::new());
             // The second step installs one more filter.
             rules.insert(number::SECCOMP, Vec::new());
@@ -242,4 +259,11 @@ fn filter(step: Step) -> anyhow::Result<BpfProgram> {
         TargetArch::x86_64,
     )?;
     Ok(allowed.try_into()?)
+}
+
+/// Confines this process as a worker is, without one: for the test that tries every call.
+#[doc(hidden)]
+pub fn confine_for_a_test() -> anyhow::Result<()> {
+    let files = before_threads()?;
+    before_guests(files)
 }

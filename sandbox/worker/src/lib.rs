@@ -40,6 +40,8 @@ mod wire;
 mod fake;
 
 pub use answer::{Answer, Cost, Ending};
+#[doc(hidden)]
+pub use confine::confine_for_a_test;
 pub use link::{Link, News, NoAnswer};
 pub use process::intercept;
 pub use setup::{Bootstrap, BootstrapKind, Pairs, RequestLimits, Setup};

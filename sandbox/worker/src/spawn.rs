@@ -22,6 +22,8 @@ pub(crate) fn spawn(
     stderr: Stdio,
 ) -> std::io::Result<(UnixStream, Child)> {
     let (ours, theirs) = UnixStream::pair()?;
+    // What the operator's shell left open is nothing that a worker should have.
+    sandbox::close_on_exec()?;
     // The link to the binary stays good when the file has been replaced. A group of its own, so that Ctrl-C on
     // the terminal reaches only this process, which then ends the worker.
     let mut child = Command::new("/proc/self/exe")
