@@ -204,7 +204,7 @@ struct Found {
     contents: Vec<u32>,
 }
 
-/// Fills in which contents need each damaged block: their own, the one they are a slice of, or a dictionary.
+/// Fills in which contents need each damaged block: their own, or the one they are a slice of.
 fn attribute(image: &Image, faults: &mut BTreeMap<u32, Found>) {
     if faults.is_empty() {
         return;
@@ -217,14 +217,9 @@ fn attribute(image: &Image, faults: &mut BTreeMap<u32, Found>) {
             _ => content.first.get()..content.first.get() + content.count.get(),
         };
         for block in blocks {
-            let dictionary = image.block_rows()[block as usize].dict.get();
-            for needed in [block, dictionary] {
-                if let Some(found) = faults.get_mut(&needed)
-                    && found.contents.last() != Some(&index)
-                {
-                    found.contents.push(index);
-                    bad_contents.entry(index).or_default().push(needed);
-                }
+            if let Some(found) = faults.get_mut(&block) {
+                found.contents.push(index);
+                bad_contents.entry(index).or_default().push(block);
             }
         }
     }

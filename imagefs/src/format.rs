@@ -3,7 +3,7 @@
 //! ```text
 //! 0        Superblock (256 bytes)
 //! 256      zero up to 4096: reserved, so that the same file can later also carry an EROFS superblock at 1024
-//! 4096     data: raw extents (page-aligned), then packed and compressed blocks (no alignment)
+//! 4096     data: raw extents (page-aligned), then packed raw and compressed blocks (no alignment)
 //! ...      metadata sections, each 64-byte aligned: ATTRS INODES DIRENTS STRINGS PATHIDX CONTENTS BLOCKS SEGMENTS
 //!          XATTRS BUILDINFO
 //! ...      section table (64 bytes a section), then zero up to a multiple of 4096: end of file
@@ -18,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 /// First eight bytes of an image. The high bit, CR LF and Ctrl-Z show transfers that mangled the file (as in PNG).
 pub const MAGIC: [u8; 8] = *b"\x89IMFS\r\n\x1a";
 /// Readers refuse any other major version.
-pub const VERSION_MAJOR: u16 = 1;
+pub const VERSION_MAJOR: u16 = 2;
 /// Minor versions only add what older readers may ignore.
 pub const VERSION_MINOR: u16 = 0;
 /// Size of [`Superblock`] in bytes.
@@ -44,8 +44,10 @@ pub const SYMLINK_MAX: usize = 4095;
 pub const DEPTH_MAX: u32 = 255;
 /// Most slots a path-index probe may pass over.
 pub const PROBE_MAX: u32 = 128;
-/// Largest plain size of one stored block.
-pub const BLOCK_ULEN_MAX: u32 = 16 << 20;
+/// Largest plain size of a block that files share or that is part of a file: what reading one byte may cost.
+pub const BLOCK_ULEN_MAX: u32 = 4 << 20;
+/// Largest plain size of a frame that is a file of its own.
+pub const FRAME_ULEN_MAX: u32 = 16 << 20;
 /// Blocks of raw and packed-raw files are cut at this size: the unit of first-touch hashing.
 pub const RAW_BLOCK: u32 = 1 << 20;
 /// Contents up to this size stay inline in STRINGS.
@@ -54,8 +56,8 @@ pub const INLINE_MAX: usize = 64;
 pub const FILE_SIZE_MAX: u64 = 1 << 56;
 /// Largest xattr value on Linux (`XATTR_SIZE_MAX`).
 pub const XATTR_VALUE_MAX: usize = 65536;
-/// Largest zstd window a reader grants (RFC 9659: what HTTP clients must support is 8 MiB; dictionaries may be larger).
-pub const WINDOW_LOG_MAX: u32 = 24;
+/// Largest zstd window of a frame: what HTTP clients must support is 8 MiB (RFC 9659).
+pub const WINDOW_LOG_MAX: u32 = 23;
 /// Times of files when neither `SOURCE_DATE_EPOCH` nor `--mtime` says otherwise: 1980-01-01. Never 0: PHP's opcache
 /// refuses to cache files whose mtime is 0.
 pub const DEFAULT_MTIME: i64 = 315_532_800;
@@ -272,8 +274,6 @@ pub struct Block {
     pub clen: U32,
     /// Plain length; equal to `clen` for blocks stored as they are.
     pub ulen: U32,
-    /// The block whose plain bytes serve as zstd dictionary (a lower number, itself without one), or [`NONE`].
-    pub dict: U32,
     /// 0: stored as is. 1: one zstd frame.
     pub codec: U32,
 }
@@ -304,5 +304,5 @@ pub struct Xattr {
 
 /// Block codec: stored as is.
 pub const CODEC_RAW: u32 = 0;
-/// Block codec: one zstd frame with its content size.
+/// Block codec: one zstd frame with its content size, without a dictionary.
 pub const CODEC_ZSTD: u32 = 1;

@@ -36,8 +36,6 @@ pub struct Summary {
     pub data: u64,
     /// Bytes of everything else.
     pub metadata: u64,
-    /// Bytes of blocks that only serve as dictionaries.
-    pub dictionaries: u64,
     /// Files whose bytes are those of another file as well, without the first of each.
     pub shared_files: u64,
     /// Bytes of those files.
@@ -77,7 +75,6 @@ pub fn summary(image: &Image) -> Summary {
         plain: image.total_size(),
         data: 0,
         metadata: 0,
-        dictionaries: 0,
         shared_files: 0,
         shared_bytes: 0,
         classes: Vec::new(),
@@ -99,11 +96,6 @@ pub fn summary(image: &Image) -> Summary {
         }
     }
     let blocks = image.block_rows();
-    summary.dictionaries = (0..)
-        .zip(blocks)
-        .filter(|(index, _)| !used.contains(index))
-        .map(|(_, block)| u64::from(block.clen.get()))
-        .sum();
     summary.data = blocks.iter().map(|block| u64::from(block.clen.get())).sum();
     summary.metadata = image.image_len().saturating_sub(summary.data);
     summary.classes = classes

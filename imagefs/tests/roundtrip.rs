@@ -40,6 +40,8 @@ fn odd_tree(root: &Path) {
         let elf = [b"\x7fELF", &noise(9, size)[..]].concat();
         std::fs::write(root.join(format!("program-{size}")), elf).unwrap();
     }
+    // One byte over what shares a block.
+    std::fs::write(root.join("large.txt"), text(7, (4 << 20) + 1)).unwrap();
     let names: [&[u8]; 8] = [
         b" ",
         b"a\nb",
@@ -222,8 +224,8 @@ fn an_odd_tree_comes_out_as_it_went_in() {
     assert_eq!(class("sparse"), Class::Sparse);
     assert_eq!(class("program-4096"), Class::Raw);
     assert_eq!(class("noise-131072.bin"), Class::PackedRaw);
-    assert_eq!(class("text-131073.txt"), Class::Blocks);
-    assert_eq!(class("text-131072.txt"), Class::Packed);
+    assert_eq!(class("large.txt"), Class::Blocks);
+    assert_eq!(class("text-1500000.txt"), Class::Packed);
     assert_eq!(class("text-1.txt"), Class::Inline);
     let link = image.lookup(b"d0/link").unwrap();
     assert_eq!(image.lookup(b"text-4096.txt"), Some(link));

@@ -54,7 +54,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
             "plain_size": summary.plain,
             "data_size": summary.data,
             "metadata_size": summary.metadata,
-            "dictionary_size": summary.dictionaries,
             "classes": summary.classes.iter().map(|c| json!({
                 "class": c.class.name(), "files": c.files, "contents": c.contents, "plain_size": c.plain,
                 "stored_size": c.stored,

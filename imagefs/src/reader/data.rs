@@ -1,29 +1,26 @@
-//! File contents: first-touch verification, decoding and the cache of decoded blocks.
+//! File contents: first-touch verification and decoding.
 //!
 //! Stored bytes are hashed before the decompressor sees them, each block once in the life of an [`Image`]. Blocks that
-//! small files share are kept decoded in a bounded cache, dictionaries for ever (an image has few).
+//! files share are kept decoded in a bounded [`Cache`].
 
 use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use zstd::zstd_safe::{self, DCtx, WriteBuf};
+use zstd::zstd_safe::{self, DCtx};
 
+use super::cache::{Cache, lock};
 use super::{Class, Image};
 use crate::error::Error;
-use crate::format::{Block, CODEC_RAW, Content, NONE, PAGE};
-use crate::sys::Dictionary;
+use crate::format::{Block, CODEC_RAW, Content, PAGE};
 
-/// Bytes of decoded blocks an image keeps.
-const CACHE_BYTES: usize = 64 << 20;
 /// Largest file [`Image::bytes`] decodes: a small hostile image can claim files of any size.
 const BYTES_MAX: usize = 256 << 20;
 /// Bytes hashed at once.
 const PIECE: usize = 1 << 20;
-/// Independent parts of the cache, so that readers on different blocks do not wait for each other.
-const SHARDS: usize = 16;
+/// Blocks that may be hashed at one time.
+const HASHING: usize = 16;
 
 /// State of an image's blocks at run time.
 #[derive(Debug)]
@@ -31,19 +28,10 @@ pub(super) struct BlockStore {
     /// One bit a block: its stored bytes have the hash that BLOCKS says.
     verified: Vec<AtomicU64>,
     /// Taken while a block is hashed, by its number: makes "exactly once" true for threads that race.
-    hashing: [Mutex<()>; SHARDS],
-    cache: [Mutex<Shard>; SHARDS],
-    dictionaries: Mutex<HashMap<u32, Arc<OnceLock<Arc<Dictionary>>>>>,
+    hashing: [Mutex<()>; HASHING],
+    cache: Cache,
     /// How many blocks have been hashed, for tests and statistics.
     hashed: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Shard {
-    blocks: HashMap<u32, Arc<Vec<u8>>>,
-    /// Oldest first.
-    order: VecDeque<u32>,
-    bytes: usize,
 }
 
 impl BlockStore {
@@ -53,8 +41,7 @@ impl BlockStore {
                 .map(|_| AtomicU64::new(0))
                 .collect(),
             hashing: Default::default(),
-            cache: Default::default(),
-            dictionaries: Mutex::default(),
+            cache: Cache::default(),
             hashed: AtomicU64::new(0),
         }
     }
@@ -69,11 +56,6 @@ thread_local! {
     static DCTX: RefCell<DCtx<'static>> = RefCell::new(DCtx::create());
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    // Nothing is left half-done under these locks, so a panicking thread does not spoil them.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Image {
     /// Stored bytes of a block, hashed at first touch.
     pub(crate) fn stored(&self, index: u32) -> Result<&[u8], Error> {
@@ -85,7 +67,7 @@ impl Image {
         if word.load(Ordering::Acquire) & bit != 0 {
             return Ok(bytes);
         }
-        let _guard = lock(&store.hashing[index as usize % SHARDS]);
+        let _guard = lock(&store.hashing[index as usize % HASHING]);
         if word.load(Ordering::Acquire) & bit == 0 {
             store.hashed.fetch_add(1, Ordering::Relaxed);
             if *blake3::hash(bytes).as_bytes() != block.hash {
@@ -125,86 +107,37 @@ impl Image {
         }
     }
 
-    /// Decodes a block into a buffer that holds exactly its plain size.
-    fn decode<B: WriteBuf + ?Sized>(&self, index: u32, out: &mut B) -> Result<(), Error> {
-        let block = &self.block_rows()[index as usize];
-        debug_assert_eq!(out.capacity(), block.ulen.get() as usize);
+    /// Decodes a block into a buffer of exactly its plain size.
+    fn decode(&self, index: u32, out: &mut [u8]) -> Result<(), Error> {
+        let ulen = self.block_rows()[index as usize].ulen.get();
+        debug_assert_eq!(out.len(), ulen as usize);
         let stored = self.stored(index)?;
-        if let Some(what) = frame_fault(stored, block.ulen.get()) {
+        if let Some(what) = frame_fault(stored, ulen) {
             return Err(self.bad_block(index, what));
         }
-        let dictionary = match block.dict.get() {
-            NONE => None,
-            dict => Some(self.dictionary(dict)?),
-        };
-        let written = DCTX.with_borrow_mut(|ctx| match &dictionary {
-            None => ctx.decompress(out, stored),
-            Some(d) => ctx.decompress_using_ddict(out, stored, d.ddict()),
-        });
-        match written {
-            Ok(n) if n == block.ulen.get() as usize => Ok(()),
+        match DCTX.with_borrow_mut(|ctx| ctx.decompress(out, stored)) {
+            Ok(n) if n == ulen as usize => Ok(()),
             Ok(_) => Err(self.bad_block(index, "the frame is shorter than declared")),
             Err(_) => Err(self.bad_block(index, "the frame does not decode")),
         }
     }
 
-    /// A block that others use as dictionary, decoded once.
-    fn dictionary(&self, index: u32) -> Result<Arc<Dictionary>, Error> {
-        let cell = Arc::clone(lock(&self.0.blocks.dictionaries).entry(index).or_default());
-        if let Some(found) = cell.get() {
-            return Ok(Arc::clone(found));
-        }
-        // Threads that race decode it more than once; the first one's copy is kept.
-        let len = self.block_rows()[index as usize].ulen.get() as usize;
-        let dictionary = Dictionary::new(len, |out| self.decode(index, out))?
-            .ok_or_else(|| self.bad_block(index, "zstd refuses it as a dictionary"))?;
-        Ok(Arc::clone(cell.get_or_init(|| Arc::new(dictionary))))
-    }
-
-    /// Copies from the plain bytes of a block, which come from the map, a dictionary, the cache, or are decoded into it.
+    /// Copies from the plain bytes of a block, which come from the map, the cache, or are decoded into it.
     fn copy_plain(&self, index: u32, at: usize, out: &mut [u8]) -> Result<(), Error> {
-        if self.block_rows()[index as usize].codec.get() == CODEC_RAW {
+        let block = &self.block_rows()[index as usize];
+        if block.codec.get() == CODEC_RAW {
             out.copy_from_slice(&self.stored(index)?[at..at + out.len()]);
             return Ok(());
         }
-        if self.is_dictionary(index) {
-            out.copy_from_slice(&self.dictionary(index)?.bytes()[at..at + out.len()]);
-            return Ok(());
-        }
-        let shard = &self.0.blocks.cache[index as usize % SHARDS];
-        let found = lock(shard).blocks.get(&index).cloned();
-        let plain = match found {
-            Some(plain) => plain,
-            None => self.decode_into_cache(index, shard)?,
-        };
+        let plain =
+            self.0
+                .blocks
+                .cache
+                .get(index, block.ulen.get() as usize, out.len(), |plain| {
+                    self.decode(index, plain)
+                })?;
         out.copy_from_slice(&plain[at..at + out.len()]);
         Ok(())
-    }
-
-    /// Whether the block after this one, and so all that are compressed with it, use it as their dictionary.
-    fn is_dictionary(&self, index: u32) -> bool {
-        self.block_rows()
-            .get(index as usize + 1)
-            .is_some_and(|next| next.dict.get() == index)
-    }
-
-    fn decode_into_cache(&self, index: u32, shard: &Mutex<Shard>) -> Result<Arc<Vec<u8>>, Error> {
-        let mut plain = Vec::with_capacity(self.block_rows()[index as usize].ulen.get() as usize);
-        self.decode(index, &mut plain)?;
-        let plain = Arc::new(plain);
-        let mut shard = lock(shard);
-        while shard.bytes + plain.len() > CACHE_BYTES / SHARDS {
-            let Some(oldest) = shard.order.pop_front() else {
-                break;
-            };
-            let gone = shard.blocks.remove(&oldest).map_or(0, |b| b.len());
-            shard.bytes -= gone;
-        }
-        if shard.blocks.insert(index, Arc::clone(&plain)).is_none() {
-            shard.order.push_back(index);
-            shard.bytes += plain.len();
-        }
-        Ok(plain)
     }
 }
 

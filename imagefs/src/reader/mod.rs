@@ -5,6 +5,7 @@
 //! ([`data`]). An image is hostile until then: every case ends in an [`Error`], never in a panic, an endless loop, or an
 //! allocation that its real size does not justify.
 
+mod cache;
 mod check;
 mod data;
 mod facts;

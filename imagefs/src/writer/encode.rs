@@ -1,20 +1,21 @@
 //! Second reading: compresses the blocks in parallel and writes them in order.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
 
-use super::codec::{Compressor, Use};
-use super::layout::{BLOCK, Job, Layout};
+use super::codec::{Compressors, Parser};
+use super::layout::{Job, Layout};
 use super::open::Opened;
 use super::output::Output;
 use super::{Phase, Work};
 use crate::error::Error;
-use crate::format::{Block, CODEC_RAW, CODEC_ZSTD, DATA_START, NONE, PAGE};
+use crate::format::{Block, CODEC_RAW, CODEC_ZSTD, DATA_START, PAGE, RAW_BLOCK};
 use crate::tree::{Node, Tree};
 
 /// Plain bytes that are compressed before they are written: bounds memory, and is enough for every core.
-const BATCH: u64 = 32 << 20;
+const BATCH: u64 = 64 << 20;
 
 /// Compresses and writes all blocks. Returns the rows of BLOCKS.
 ///
@@ -28,11 +29,10 @@ pub(super) fn write(
 ) -> Result<Vec<Block>, Error> {
     output.append(&vec![0; usize::try_from(DATA_START).expect("4096")])?;
     let total = layout.jobs.iter().map(|job| plain_len(layout, job)).sum();
-    let mut encoder = Encoder {
+    let encoder = Encoder {
         work,
         tree,
         layout,
-        dictionary: Vec::new(),
         compressors: (0..work.pool.current_num_threads())
             .map(|_| Mutex::default())
             .collect(),
@@ -46,16 +46,13 @@ pub(super) fn write(
         while end < layout.jobs.len() && (end == at || bytes < BATCH) {
             bytes += plain_len(layout, &layout.jobs[end]);
             end += 1;
-            // Nothing after the dictionary can be compressed before it.
-            if matches!(layout.jobs[end - 1], Job::Dictionary { .. }) {
-                break;
-            }
         }
         let batch = &layout.jobs[at..end];
         let encoded: Vec<Encoded> = work.pool.install(|| {
             batch
                 .par_iter()
-                .map(|job| encoder.job(job))
+                .enumerate()
+                .map(|(number, job)| encoder.job(at + number, job))
                 .collect::<Result<_, _>>()
         })?;
         for (job, encoded) in batch.iter().zip(encoded) {
@@ -72,15 +69,11 @@ pub(super) fn write(
                     .expect("blocks are at most 16 MiB")
                     .into(),
                 ulen: encoded.ulen.into(),
-                dict: encoded.dict.into(),
                 codec: encoded.codec.into(),
             });
             output.append(&encoded.stored)?;
             done += plain_len(layout, job);
             work.say(Phase::Write, done, total, output.at);
-            if let Some(plain) = encoded.dictionary {
-                encoder.dictionary = plain;
-            }
         }
         work.check_stop()?;
         at = end;
@@ -106,9 +99,7 @@ fn plain_len(layout: &Layout, job: &Job) -> u64 {
     match job {
         Job::Raw { range, .. } | Job::Part { range, .. } => range.end - range.start,
         Job::Frame { content } => layout.contents[*content].size,
-        Job::Dictionary { members } | Job::Group { members } => {
-            members.iter().map(|&m| layout.contents[m].size).sum()
-        }
+        Job::Group { members } => members.iter().map(|&m| layout.contents[m].size).sum(),
     }
 }
 
@@ -118,91 +109,65 @@ struct Encoded {
     hash: [u8; 32],
     ulen: u32,
     codec: u32,
-    dict: u32,
-    /// The plain bytes, when the block is the dictionary.
-    dictionary: Option<Vec<u8>>,
 }
 
 struct Encoder<'a> {
     work: &'a Work<'a>,
     tree: &'a Tree,
     layout: &'a Layout,
-    /// Plain bytes of the dictionary, once it is written.
-    dictionary: Vec<u8>,
-    /// One for each worker thread, made when it is first needed.
-    compressors: Vec<Mutex<Option<Compressor>>>,
+    /// One for each worker thread.
+    compressors: Vec<Mutex<Compressors>>,
 }
 
 impl Encoder<'_> {
-    fn job(&self, job: &Job) -> Result<Encoded, Error> {
+    fn job(&self, number: usize, job: &Job) -> Result<Encoded, Error> {
         self.work.check_stop()?;
-        let level = self.work.options.level;
         match job {
             Job::Raw { content, range, .. } => {
-                let mut plain =
-                    vec![0; usize::try_from(range.end - range.start).expect("at most 1 MiB")];
-                self.read(*content, range.start, &mut plain)?;
-                Ok(encoded(plain.len(), CODEC_RAW, NONE, plain))
+                Ok(encoded(CODEC_RAW, self.read_range(*content, range)?, None))
             }
             Job::Frame { content } => {
-                let mut plain = vec![
-                    0;
-                    usize::try_from(self.layout.contents[*content].size)
-                        .expect("at most 16 MiB")
-                ];
-                self.read(*content, 0, &mut plain)?;
-                let stored = Compressor::new(level, Use::Frame, None).compress(&plain);
-                Ok(encoded(plain.len(), CODEC_ZSTD, NONE, stored))
+                let plain = self.read_range(*content, &(0..self.layout.contents[*content].size))?;
+                let stored = self.compress(number, &plain);
+                Ok(encoded(CODEC_ZSTD, plain, Some(stored)))
             }
-            Job::Dictionary { members } => {
-                let plain = self.concat(members)?;
-                let stored = Compressor::new(level, Use::Dictionary, None).compress(&plain);
-                Ok(Encoded {
-                    dictionary: Some(plain.clone()),
-                    ..encoded(plain.len(), CODEC_ZSTD, NONE, stored)
-                })
-            }
-            Job::Group { members } => Ok(self.compressed(self.concat(members)?)),
+            Job::Group { members } => Ok(self.smaller(number, self.concat(members)?)),
             Job::Part { content, range } => {
-                let mut plain = vec![0; usize::try_from(range.end - range.start).expect("a block")];
-                self.read(*content, range.start, &mut plain)?;
-                Ok(self.compressed(plain))
+                Ok(self.smaller(number, self.read_range(*content, range)?))
             }
         }
     }
 
-    /// Compresses a block with the dictionary, or leaves it as it is when that does not help.
-    fn compressed(&self, plain: Vec<u8>) -> Encoded {
-        debug_assert!(plain.len() as u64 <= BLOCK);
+    fn compress(&self, number: usize, plain: &[u8]) -> Vec<u8> {
         let thread = rayon::current_thread_index().unwrap_or(0);
-        let mut compressor = self.compressors[thread]
+        self.compressors[thread]
             .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let compressor = compressor.get_or_insert_with(|| {
-            let dictionary = (!self.dictionary.is_empty()).then_some(&self.dictionary[..]);
-            Compressor::new(self.work.options.level, Use::Block, dictionary)
-        });
-        let stored = compressor.compress(&plain);
-        if stored.len() >= plain.len() {
-            return encoded(plain.len(), CODEC_RAW, NONE, plain);
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .compress(Parser::of(self.work.options.level, number), plain)
+    }
+
+    /// Compresses a block, or leaves it as it is when that does not help and a raw block may be as large.
+    fn smaller(&self, number: usize, plain: Vec<u8>) -> Encoded {
+        let stored = self.compress(number, &plain);
+        if stored.len() >= plain.len() && plain.len() <= RAW_BLOCK as usize {
+            return encoded(CODEC_RAW, plain, None);
         }
-        encoded(
-            plain.len(),
-            CODEC_ZSTD,
-            self.layout.dictionary.unwrap_or(NONE),
-            stored,
-        )
+        encoded(CODEC_ZSTD, plain, Some(stored))
     }
 
     fn concat(&self, members: &[usize]) -> Result<Vec<u8>, Error> {
         let mut plain = Vec::new();
         for &member in members {
             let start = plain.len();
-            let size =
-                usize::try_from(self.layout.contents[member].size).expect("smaller than a block");
-            plain.resize(start + size, 0);
+            plain.resize(start + in_memory(self.layout.contents[member].size), 0);
             self.read(member, 0, &mut plain[start..])?;
         }
+        Ok(plain)
+    }
+
+    fn read_range(&self, content: usize, range: &Range<u64>) -> Result<Vec<u8>, Error> {
+        let mut plain = vec![0; in_memory(range.end - range.start)];
+        self.read(content, range.start, &mut plain)?;
         Ok(plain)
     }
 
@@ -219,13 +184,18 @@ impl Encoder<'_> {
     }
 }
 
-fn encoded(ulen: usize, codec: u32, dict: u32, stored: Vec<u8>) -> Encoded {
+fn in_memory(plain: u64) -> usize {
+    usize::try_from(plain).expect("blocks are at most 16 MiB")
+}
+
+/// `stored` is missing where the plain bytes are stored.
+fn encoded(codec: u32, plain: Vec<u8>, stored: Option<Vec<u8>>) -> Encoded {
+    let ulen = u32::try_from(plain.len()).expect("blocks are at most 16 MiB");
+    let stored = stored.unwrap_or(plain);
     Encoded {
         hash: *blake3::hash(&stored).as_bytes(),
         stored,
-        ulen: u32::try_from(ulen).expect("blocks are at most 16 MiB"),
+        ulen,
         codec,
-        dict,
-        dictionary: None,
     }
 }

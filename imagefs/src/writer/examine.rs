@@ -1,4 +1,4 @@
-//! First reading: hash, storage class and, for text, samples for the dictionary.
+//! First reading: hash and storage class.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,19 +8,15 @@ use globset::GlobSet;
 use rayon::prelude::*;
 
 use super::codec::incompressible;
-use super::dictionary::Sampler;
+use super::layout::SHARED;
 use super::open::Opened;
 use super::{Phase, Work};
 use crate::error::Error;
-use crate::format::{BLOCK_ULEN_MAX, INLINE_MAX};
+use crate::format::{FRAME_ULEN_MAX, INLINE_MAX};
 use crate::reader::Class;
 use crate::tree::{Node, NodeId, Tree};
 
-/// Text files up to this size share blocks.
-pub(super) const PACKED_MAX: u64 = 128 << 10;
-/// Text files up to this size are sampled for the dictionary.
-const SAMPLED_MAX: u64 = 4 << 20;
-/// Bytes read at once.
+/// Bytes read at once; the class is chosen by the first of them.
 const PIECE: usize = 4 << 20;
 /// Length of each of the samples that tell whether a file is compressed already, and how many are taken.
 const SAMPLE: usize = 16 << 10;
@@ -41,8 +37,6 @@ pub(super) struct Examined {
     pub(super) inline: Vec<u8>,
     /// For class sparse: offset and description of each data range.
     pub(super) parts: Vec<(u64, Examined)>,
-    /// Samples of text.
-    pub(super) grams: Vec<u32>,
 }
 
 /// Lists the files of a tree in path order, each once.
@@ -73,7 +67,6 @@ pub(super) fn all(work: &Work<'_>, tree: &Tree, files: &[FileRef]) -> Result<Vec
     let examiner = Examiner {
         work,
         globs: crate::scan::globs(&patterns)?,
-        sampler: Sampler::new(total),
     };
     let done = AtomicU64::new(0);
     work.pool.install(|| {
@@ -100,7 +93,6 @@ fn size(tree: &Tree, file: &FileRef) -> u64 {
 struct Examiner<'a> {
     work: &'a Work<'a>,
     globs: GlobSet,
-    sampler: Sampler,
 }
 
 impl Examiner<'_> {
@@ -147,7 +139,6 @@ impl Examiner<'_> {
             class: Class::Sparse,
             inline: Vec::new(),
             parts,
-            grams: Vec::new(),
         })
     }
 
@@ -162,7 +153,6 @@ impl Examiner<'_> {
         let mut hasher = blake3::Hasher::new();
         let mut buf = vec![0; usize::try_from(size).map_or(PIECE, |size| size.min(PIECE))];
         let mut class = None;
-        let mut grams = Vec::new();
         let mut at = range.start;
         while at < range.end {
             self.work.check_stop()?;
@@ -171,11 +161,7 @@ impl Examiner<'_> {
             opened.read_exact_at(piece, at)?;
             hasher.update(piece);
             if class.is_none() {
-                let chosen = classify(piece, size, wanted);
-                if matches!(chosen, Class::Packed | Class::Blocks) && size <= SAMPLED_MAX {
-                    grams = self.sampler.grams(piece);
-                }
-                class = Some(chosen);
+                class = Some(classify(piece, size, wanted));
             }
             at += n as u64;
         }
@@ -191,7 +177,6 @@ impl Examiner<'_> {
             class,
             inline,
             parts: Vec::new(),
-            grams,
         })
     }
 }
@@ -200,10 +185,10 @@ impl Examiner<'_> {
 fn classify(head: &[u8], size: u64, wanted: Option<Class>) -> Class {
     match wanted {
         Some(Class::Raw) => return Class::Raw,
-        Some(Class::Frame) if size <= u64::from(BLOCK_ULEN_MAX) => return Class::Frame,
+        Some(Class::Frame) if size <= u64::from(FRAME_ULEN_MAX) => return Class::Frame,
         Some(Class::PackedRaw) => return Class::PackedRaw,
         Some(Class::Blocks) => return Class::Blocks,
-        Some(Class::Packed) if size <= PACKED_MAX => return Class::Packed,
+        Some(Class::Packed) if size <= SHARED => return Class::Packed,
         _ => {}
     }
     let mappable = crate::sqlite::detect(head, size) || head.starts_with(b"\x7fELF");
@@ -213,7 +198,7 @@ fn classify(head: &[u8], size: u64, wanted: Option<Class>) -> Class {
         Class::Inline
     } else if looks_compressed(head) {
         Class::PackedRaw
-    } else if size <= PACKED_MAX {
+    } else if size <= SHARED {
         Class::Packed
     } else {
         Class::Blocks

@@ -7,7 +7,6 @@
 
 mod codec;
 mod databases;
-mod dictionary;
 mod encode;
 mod examine;
 mod layout;
@@ -93,7 +92,7 @@ pub struct ClassTotal {
     pub contents: u64,
     /// Their plain bytes.
     pub plain: u64,
-    /// Stored bytes: shared blocks are counted where they are shared, dictionaries with the packed files in them.
+    /// Stored bytes; a block that contents share counts once.
     pub stored: u64,
 }
 

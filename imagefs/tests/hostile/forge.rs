@@ -54,7 +54,10 @@ pub(crate) static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     std::os::unix::fs::FileExt::write_all_at(&sparse, &text[..4096], 1 << 20).unwrap();
     sparse.set_len(4 << 20).unwrap();
     let tree = scan(&source, &ScanOptions::default()).unwrap().tree;
-    let classes = vec![("*.css".to_owned(), Class::Frame)];
+    let classes = vec![
+        ("*.css".to_owned(), Class::Frame),
+        ("large.txt".to_owned(), Class::Blocks),
+    ];
     let out = dir.path().join("x.zapp");
     pack(
         tree,
@@ -159,6 +162,13 @@ impl Forged {
                     .expect("a content of that class"),
             );
         })
+    }
+
+    /// The first block of the first content of a class.
+    pub(crate) fn first_block(&mut self, class: Class) -> usize {
+        let mut first = 0;
+        self.contents(class, |c| first = c.first.get() as usize);
+        first
     }
 
     pub(crate) fn blocks(&mut self, change: impl FnOnce(&mut [Block])) -> &mut Self {

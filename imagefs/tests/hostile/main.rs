@@ -37,7 +37,8 @@ macro_rules! refused {
 }
 
 refused! {
-    another_major_version_is_refused: "major version 2", |f| { f.superblock(|s| s.major = 2.into()); };
+    another_major_version_is_refused: "major version 3", |f| { f.superblock(|s| s.major = 3.into()); };
+    an_image_of_version_1_is_to_be_packed_again: "major version 1; this is for 2: pack it again", |f| { f.superblock(|s| s.major = 1.into()); };
     an_unknown_incompat_feature_is_refused: "features 0x4", |f| { f.superblock(|s| s.incompat = 4.into()); };
     a_longer_image_len_is_refused: "the superblock says", |f| { f.superblock(|s| s.image_len = (s.image_len.get() + 4096).into()); };
     a_huge_image_len_is_refused: "the superblock says", |f| { f.superblock(|s| s.image_len = u64::MAX.into()); };
@@ -97,7 +98,7 @@ refused! {
     blocks_out_of_range_are_refused: "class, size, blocks or slice", |f| { f.contents(Class::Raw, |c| c.first = 4000.into()); };
     a_block_count_that_wraps_is_refused: "class, size, blocks or slice", |f| { f.contents(Class::Raw, |c| c.count = u32::MAX.into()); };
     a_slice_past_its_block_is_refused: "class, size, blocks or slice", |f| { f.contents(Class::Packed, |c| c.slice_off = (u32::MAX - 10).into()); };
-    a_frame_with_a_dictionary_is_refused: "class, size, blocks or slice", |f| { f.contents(Class::Packed, |c| c.class = Class::Frame as u8); };
+    a_slice_that_claims_to_be_a_frame_is_refused: "class, size, blocks or slice", |f| { f.contents(Class::Packed, |c| c.class = Class::Frame as u8); };
     an_unaligned_raw_file_is_refused: "class, size, blocks or slice", |f| { f.rows(SectionKind::Contents, |rows: &mut [Content]| rows.iter_mut().rfind(|c| c.class == Class::PackedRaw as u8).unwrap().class = Class::Raw as u8); };
     inline_bytes_out_of_range_are_refused: "class, size, blocks or slice", |f| { f.contents(Class::Inline, |c| c.first = (NONE - 1).into()); };
     two_files_that_claim_the_same_blocks_are_refused: "class, size, blocks or slice", |f| { f.rows(SectionKind::Contents, |rows: &mut [Content]| { let raw = rows.iter().position(|c| c.class == Class::Raw as u8).unwrap(); let other = rows.iter().position(|c| c.class == Class::PackedRaw as u8).unwrap(); let copy = rows[raw]; rows[other] = copy; }); };
@@ -111,9 +112,9 @@ refused! {
     an_empty_block_is_refused: "position", |f| { f.blocks(|b| b.last_mut().unwrap().clen = 0.into()); };
     an_unknown_codec_is_refused: "codec or length", |f| { f.blocks(|b| b.last_mut().unwrap().codec = 2.into()); };
     a_plain_size_over_the_limit_is_refused: "codec or length", |f| { f.blocks(|b| b.last_mut().unwrap().ulen = u32::MAX.into()); };
-    a_dictionary_that_comes_later_is_refused: "dictionary", |f| { f.blocks(|b| { let n = u32::try_from(b.len()).unwrap(); b.last_mut().unwrap().dict = (n - 1).into(); }); };
-    a_dictionary_out_of_range_is_refused: "dictionary", |f| { f.blocks(|b| b.last_mut().unwrap().dict = 4_000_000.into()); };
-    a_raw_block_as_dictionary_is_refused: "dictionary", |f| { f.blocks(|b| b.last_mut().unwrap().dict = 0.into()); };
+    a_frame_over_16_mib_is_refused: "codec or length", |f| { let first = f.first_block(Class::Frame); f.blocks(|b| b[first].ulen = ((16 << 20) + 1).into()); };
+    a_shared_block_over_4_mib_is_refused: "class, size, blocks or slice", |f| { let first = f.first_block(Class::Packed); f.blocks(|b| b[first].ulen = ((4 << 20) + 1).into()); };
+    blocks_of_a_file_over_4_mib_are_refused: "class, size, blocks or slice", |f| { let (first, size) = (f.first_block(Class::Blocks), (4 << 20) + 1); f.contents(Class::Blocks, |c| { c.size = size.into(); c.count = 1.into(); }); f.blocks(|b| b[first].ulen = u32::try_from(size).unwrap().into()); };
 }
 
 #[test]

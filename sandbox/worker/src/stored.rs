@@ -1,8 +1,7 @@
 //! The snapshot that an image can bring along, so that a server need not warm up.
 //!
 //! It is a file of the image: the hash of the one program, set of files and way of warming up that it fits, then as one
-//! zstd frame the requests it was warmed with (length, JSON) and the snapshot, without the dictionary of the other
-//! files, which a start would have to unpack first. A server that finds another hash warms up instead. Nobody trusts it
+//! zstd frame the requests it was warmed with (length, JSON) and the snapshot. A server that finds another hash warms up instead. Nobody trusts it
 //! more than the image: what it may ask for is the sandbox's to decide.
 
 use std::fs::File;

@@ -151,8 +151,7 @@ impl Body {
 }
 
 impl FileBody {
-    /// The next piece. What may have to be hashed or decoded, or a dictionary that must be unpacked first, is read on a
-    /// thread for such things: other connections must not wait for it. There is one such piece at a time.
+    /// The next piece. What may have to be hashed or decoded is read on a thread for such things: other connections must not wait for it. There is one such piece at a time.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>> {
         if self.at == self.range.end {
             return Poll::Ready(None);

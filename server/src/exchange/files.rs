@@ -253,7 +253,7 @@ impl StaticFiles {
     }
 }
 
-/// Runs what hashes or decodes on a thread for such things. Even a small file may need a large dictionary first.
+/// Runs what hashes or decodes on a thread for such things. Even a small file may need a large block to be decoded.
 async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,

@@ -31,7 +31,7 @@ static SOUND: LazyLock<Vec<u8>> = LazyLock::new(|| {
     std::os::unix::fs::symlink("a/b", source.join("link")).expect("linked");
     std::fs::File::create(source.join("sparse")).and_then(|f| f.set_len(1 << 20)).expect("written");
     let out = dir.join("x.zapp");
-    let classes = vec![("*.css".to_owned(), Class::Frame)];
+    let classes = vec![("*.css".to_owned(), Class::Frame), ("large".to_owned(), Class::Blocks)];
     let options = PackOptions { classes, jobs: 1, ..PackOptions::default() };
     let tree = scan(&source, &ScanOptions::default()).expect("scans").tree;
     pack(tree, &options, &out, &|_| (), &AtomicBool::new(false)).expect("packs");

@@ -3,8 +3,8 @@
 use super::Tree;
 use crate::error::Error;
 use crate::format::{
-    BLOCK_ULEN_MAX, Block, CODEC_RAW, CODEC_ZSTD, Content, DATA_START, FILE_SIZE_MAX, INLINE_MAX,
-    NONE, PAGE, RAW_BLOCK, SECTION_ALIGN,
+    BLOCK_ULEN_MAX, Block, CODEC_RAW, CODEC_ZSTD, Content, DATA_START, FILE_SIZE_MAX,
+    FRAME_ULEN_MAX, INLINE_MAX, PAGE, RAW_BLOCK, SECTION_ALIGN,
 };
 use crate::reader::Class;
 
@@ -52,19 +52,9 @@ impl Tree<'_> {
             };
             at = end;
             match block.codec.get() {
-                CODEC_RAW if clen == ulen && ulen <= RAW_BLOCK && block.dict.get() == NONE => {}
-                CODEC_ZSTD if ulen <= BLOCK_ULEN_MAX => {}
+                CODEC_RAW if clen == ulen && ulen <= RAW_BLOCK => {}
+                CODEC_ZSTD if ulen <= FRAME_ULEN_MAX => {}
                 _ => return Err(bad("codec or length")),
-            }
-            let dict = block.dict.get();
-            if dict != NONE {
-                let sound = (dict as usize) < row && {
-                    let of = &self.blocks[dict as usize];
-                    of.dict.get() == NONE && of.codec.get() == CODEC_ZSTD
-                };
-                if !sound {
-                    return Err(bad("dictionary"));
-                }
             }
         }
         if self.tables.data_end - at >= PAGE + SECTION_ALIGN {
@@ -135,16 +125,19 @@ impl Tree<'_> {
                 count == 1
                     && blocks.iter().all(codec(CODEC_ZSTD))
                     && u64::from(blocks[0].ulen.get()) == size
-                    && blocks[0].dict.get() == NONE
             }),
             Class::Packed => blocks().is_some_and(|blocks| {
                 count == 1
                     && size > 0
+                    && blocks[0].ulen.get() <= BLOCK_ULEN_MAX
                     && u64::from(content.slice_off.get()) + size <= u64::from(blocks[0].ulen.get())
             }),
-            Class::Blocks => {
-                blocks().is_some_and(|blocks| !blocks.is_empty() && equal_blocks(blocks, size))
-            }
+            Class::Blocks => blocks().is_some_and(|blocks| {
+                blocks
+                    .first()
+                    .is_some_and(|first| first.ulen.get() <= BLOCK_ULEN_MAX)
+                    && equal_blocks(blocks, size)
+            }),
             Class::Sparse => self
                 .segments
                 .get(first..first.saturating_add(count))

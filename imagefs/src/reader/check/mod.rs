@@ -100,7 +100,7 @@ fn superblock(map: &[u8]) -> Result<Superblock, Error> {
     }
     if sb.major.get() != VERSION_MAJOR {
         return Err(Error::Unsupported(format!(
-            "major version {}",
+            "major version {}; this is for {VERSION_MAJOR}: pack it again",
             sb.major.get()
         )));
     }
