@@ -23,6 +23,8 @@ pub(crate) struct State {
     /// clones of a snapshot (review F16).
     pub(crate) has_read_random: bool,
     pub(crate) clocks: Clocks,
+    /// True once the guest has said that `SIGPIPE` is not to end it.
+    pub(crate) survives_broken_pipes: bool,
 }
 
 impl State {
@@ -43,6 +45,7 @@ impl State {
             jumps: Jumps::default(),
             has_read_random: false,
             clocks: Clocks::default(),
+            survives_broken_pipes: false,
         })
     }
 

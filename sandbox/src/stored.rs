@@ -197,6 +197,8 @@ impl Snapshot {
             jumps,
             has_read_random: head.has_read_random,
             clocks: head.clocks,
+            // It is for programs with streams of the host, which are not stored.
+            survives_broken_pipes: false,
         };
         // With no tree bound yet, only the current directory can lie in one.
         (state.release(self.mounts())).map_err(|_| refused("its working directory is none"))?;

@@ -147,6 +147,9 @@ struct NoEntry(String);
 #[error("not a regular file")]
 struct NoFile;
 
+/// The signal of a program that writes where nobody reads any more.
+const SIGPIPE: u32 = 13;
+
 fn instance(args: &Args) -> anyhow::Result<u8> {
     let sandbox = Sandbox::new(Config::default()).context("cannot set up the sandbox")?;
     let mut mounts = Mounts::new();
@@ -188,7 +191,12 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
         .build()?
         .run()
         .report;
-    if args.stats || !matches!(report.outcome, Outcome::Exited { .. }) {
+    // A program whose reader has gone away has ended as it should.
+    let is_usual = matches!(
+        report.outcome,
+        Outcome::Exited { .. } | Outcome::Raised { signal: SIGPIPE }
+    );
+    if args.stats || !is_usual {
         // Whoever closed stderr does not want the report.
         let _ = writeln!(std::io::stderr(), "{}", report.to_json());
     }

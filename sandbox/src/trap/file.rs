@@ -261,7 +261,15 @@ impl Running<'_> {
             (written, Ok(()))
         });
         self.usage.output_bytes += written as u64;
-        end.map(|()| written)
+        match end {
+            // As on Linux: `prog | head` ends.
+            Err(Stop::Error(Errno(libc::EPIPE))) if !self.state.survives_broken_pipes => {
+                Err(Stop::End(Outcome::Raised {
+                    signal: libc::SIGPIPE.unsigned_abs(),
+                }))
+            }
+            end => end.map(|()| written),
+        }
     }
 
     #[inline(never)]

@@ -57,7 +57,7 @@ impl Running<'_> {
             | libc::SYS_set_robust_list
             | libc::SYS_alarm
             | libc::SYS_setitimer => Ok(0),
-            libc::SYS_rt_sigaction => self.clear_old(arguments.c, 32),
+            libc::SYS_rt_sigaction => self.sigaction(arguments),
             libc::SYS_rt_sigprocmask => self.clear_old(arguments.c, 8),
             libc::SYS_sigaltstack => self.clear_old(arguments.b, 24),
             libc::SYS_getitimer => self.clear_old(arguments.b, 32),
@@ -89,6 +89,20 @@ impl Running<'_> {
             self.region.copy_out(pointer(target), &[0; 32][..len])?;
         }
         Ok(0)
+    }
+
+    /// No handler is ever called; but whoever ignores `SIGPIPE`, or would handle it, is told of a broken pipe by the
+    /// write alone.
+    fn sigaction(&mut self, arguments: Arguments) -> Answer {
+        const DEFAULT: u32 = 0;
+        let action = pointer(arguments.b);
+        if int(arguments.a) == libc::SIGPIPE && !action.is_null() {
+            // The handler is the first word of the kernel's `struct sigaction`.
+            let mut handler = [0; 4];
+            self.region.copy_in(action, &mut handler)?;
+            self.state.survives_broken_pipes = u32::from_le_bytes(handler) != DEFAULT;
+        }
+        self.clear_old(arguments.c, 32)
     }
 
     /// A signal to itself, which is what `abort` and `raise` send, ends the guest.

@@ -1,7 +1,7 @@
 //! How instances end: by themselves, by a fault, by a limit. Whatever one does, the next is fine.
 
-use crate::support::{sandbox, snapshot};
-use sandbox::{Finished, Instance, LimitKind, Limits, Mounts, Outcome};
+use crate::support::{AREA, Script, sandbox, snapshot};
+use sandbox::{Finished, Input, Instance, LimitKind, Limits, Mounts, Outcome, Output};
 use std::time::{Duration, Instant};
 
 fn faults(kind: &str, limits: &Limits) -> Finished {
@@ -280,4 +280,35 @@ fn budget_admits_no_more_than_it_holds() {
     drop(held);
     assert_eq!(sandbox.live_instances(), 0);
     assert_eq!(build().expect("room again").run().stdout, b"hello\n");
+}
+
+// case reported-no-sigpipe: a program that relies on the signal wrote for ever.
+#[test]
+fn a_broken_pipe_ends_the_guest_unless_it_said_otherwise() {
+    let run = |script: &Script| {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let snapshot = snapshot("calls", &Limits::default(), &Mounts::new());
+        Instance::builder(&snapshot)
+            .arg("calls")
+            .stdin(Input::Bytes(script.input().to_vec()))
+            .stderr(Output::Host(writer.into()))
+            .build()
+            .expect("room")
+            .run()
+    };
+    let write = Script::new().call(libc::SYS_write, [2, AREA, 1]);
+    let finished = run(&write);
+    assert_eq!(finished.report.outcome, Outcome::Raised { signal: 13 });
+    assert_eq!(finished.report.exit_code(), 141);
+    let (ignored, default) = (1_u64, 0_u64);
+    let set = |action: u64| {
+        Script::new()
+            .poke(AREA, action.to_le_bytes())
+            .call(libc::SYS_rt_sigaction, [13, AREA, 0, 8])
+    };
+    let finished = run(&set(ignored).then(&write));
+    assert_eq!(finished.report.outcome, Outcome::Exited { status: 0 });
+    let finished = run(&set(ignored).then(&set(default)).then(&write));
+    assert_eq!(finished.report.outcome, Outcome::Raised { signal: 13 });
 }

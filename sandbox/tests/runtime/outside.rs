@@ -221,7 +221,12 @@ fn streams_of_the_host_are_recorded() {
         .open("/dev/full")
         .expect("it is there");
     for broken in [OwnedFd::from(closed), OwnedFd::from(full)] {
-        let script = script.clone().call(libc::SYS_write, [2, AREA, 1]);
+        // Whoever ignores SIGPIPE gets to see the error.
+        let script = script
+            .clone()
+            .poke(AREA + 0x100, 1_u64.to_le_bytes())
+            .call(libc::SYS_rt_sigaction, [13, AREA + 0x100, 0, 8])
+            .call(libc::SYS_write, [2, AREA, 1]);
         let (reader, mut writer) = std::io::pipe().expect("a pipe");
         writer.write_all(script.input()).expect("room");
         drop(writer);
@@ -232,7 +237,7 @@ fn streams_of_the_host_are_recorded() {
         let again = calls(&start, &[]).replay(recording).build();
         let again = again.expect("room").run();
         assert_eq!(determined(&again), determined(&first));
-        let result = i64::from_le_bytes(first.stdout[16..24].try_into().expect("eight bytes"));
+        let result = i64::from_le_bytes(first.stdout[32..40].try_into().expect("eight bytes"));
         assert!(
             [libc::EPIPE, libc::ENOSPC]
                 .map(|e| -i64::from(e))
