@@ -3,7 +3,7 @@
 //! `X-Forwarded-For` and `X-Forwarded-Proto` are believed only when the connection comes from a proxy that the operator
 //! named, and an address in the list only as far as each hop behind it is such a proxy.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use hyper::header::HeaderMap;
@@ -96,28 +96,52 @@ fn client(remote: Option<IpAddr>, port: u16, headers: &HeaderMap, trusted: &[Tru
     if !believed {
         return client;
     }
-    let mut hops: Vec<&str> = Vec::new();
-    for value in headers.get_all("x-forwarded-for") {
-        hops.extend(value.to_str().unwrap_or_default().split(','));
-    }
+    let hops = list(headers, "x-forwarded-for");
+    let mut named = 0;
     for hop in hops.iter().rev() {
         // What is no address was not written by a proxy of ours.
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = address(hop) else {
             break;
         };
         client.address = address.to_canonical().to_string();
         client.port = 0;
+        named += 1;
         if !is_proxy(address) {
             break;
         }
     }
-    let proto = headers.get_all("x-forwarded-proto").iter().next_back();
-    let last = proto
-        .and_then(|v| v.to_str().ok())
-        .and_then(|v| v.rsplit(',').next());
-    client.https = last.is_some_and(|proto| proto.trim().eq_ignore_ascii_case("https"));
+    // Where every proxy added to both lists, the client's entry in one is its entry in the other. Otherwise the first was
+    // written by the proxy that the client spoke to, and the next ones only passed it on.
+    let protocols = list(headers, "x-forwarded-proto");
+    let protocol = if named > 0 && protocols.len() == hops.len() {
+        protocols.get(protocols.len() - named)
+    } else {
+        protocols.first()
+    };
+    client.https = protocol.is_some_and(|protocol| protocol.eq_ignore_ascii_case("https"));
     client
 }
+
+/// The entries of a header that is a list, on however many lines.
+fn list<'a>(headers: &'a HeaderMap, name: &str) -> Vec<&'a str> {
+    let lines = headers.get_all(name).iter();
+    let text = lines.map(|line| line.to_str().unwrap_or_default());
+    text.flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect()
+}
+
+/// An address as proxies write it: alone, or with the port that it had there (`192.0.2.1:555`, `[2001:db8::1]:555`).
+fn address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let bare = bare.map(|bare| bare.parse::<Ipv6Addr>().map(IpAddr::V6));
+    let bare = bare.unwrap_or_else(|| text.parse());
+    let with_port = || text.parse::<SocketAddr>().map(|address| address.ip());
+    bare.or_else(|_| with_port()).ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,10 +194,46 @@ mod tests {
             ("::ffff:10.1.1.1", &["1.2.3.4"], "http", "1.2.3.4", false),
             ("fd00::1", &["2001:db8::1"], "HTTPS", "2001:db8::1", true),
             ("127.0.0.1", &["6.6.6.6, 1.2.3.4"], "", "1.2.3.4", false),
+            // case reported-xff-with-port
+            ("127.0.0.1", &["1.2.3.4:555"], "", "1.2.3.4", false),
+            (
+                "127.0.0.1",
+                &["[2001:db8::1]:555"],
+                "",
+                "2001:db8::1",
+                false,
+            ),
+            ("127.0.0.1", &["[2001:db8::1]"], "", "2001:db8::1", false),
+            (
+                "127.0.0.1",
+                &["6.6.6.6:1, 10.2.2.2:5"],
+                "",
+                "6.6.6.6",
+                false,
+            ),
+            ("127.0.0.1", &["1.2.3.4:x"], "", "127.0.0.1", false),
+            ("127.0.0.1", &["1.2.3.4:99999"], "", "127.0.0.1", false),
+            ("127.0.0.1", &["1.2.3.4"], "https,http", "1.2.3.4", true),
+            ("127.0.0.1", &[], "https,http", "127.0.0.1", true),
+            ("127.0.0.1", &[], "http, https", "127.0.0.1", false),
+            (
+                "127.0.0.1",
+                &["6.6.6.6, 1.2.3.4"],
+                "https, http",
+                "1.2.3.4",
+                false,
+            ),
+            (
+                "127.0.0.1",
+                &["6.6.6.6, 1.2.3.4"],
+                "http, https",
+                "1.2.3.4",
+                true,
+            ),
             (
                 "127.0.0.1",
                 &["6.6.6.6", "1.2.3.4, 10.2.2.2"],
-                "http, https",
+                "http, https, http",
                 "1.2.3.4",
                 true,
             ),
