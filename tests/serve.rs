@@ -214,7 +214,17 @@ pub(crate) fn packed(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
     let image = scratch.path("site.zapp");
     let frames = "*.css=zframe";
     zapp(args![
-        "pack", "--force", "--php", "never", "--class", frames, dir, "-o", image
+        "pack",
+        "--force",
+        "--php",
+        "never",
+        "--mtime",
+        "1000000000",
+        "--class",
+        frames,
+        dir,
+        "-o",
+        image
     ])
     .ok();
     image
@@ -408,59 +418,6 @@ fn a_slow_head_is_cut_off() {
     let _ = stream.read_to_end(&mut answer);
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(!answer.starts_with(b"HTTP/1.1 200"));
-}
-
-#[test]
-fn hosts_choose_the_image() {
-    let scratch = Scratch::new();
-    let (one, two) = (scratch.path("one.zapp"), scratch.path("two.zapp"));
-    fs::rename(packed(&scratch, &[("index.html", "one")]), &one).unwrap();
-    let hosts = "schema = 1\n[site]\nhosts = [\"two.example\"]\nindex = [\"index.html\"]\n";
-    fs::rename(
-        packed(&scratch, &[("index.html", "two"), ("zapp.toml", hosts)]),
-        &two,
-    )
-    .unwrap();
-    let named = format!("one.example={}", one.display());
-    let server = Server::start(&two, &["--host", &named]);
-    for (host, status, body) in [
-        ("one.example", 200, "one"),
-        ("ONE.example.:80", 200, "one"),
-        ("two.example", 200, "two"),
-        ("three.example", 421, ""),
-    ] {
-        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-        let reply = Reply::parse(&server.raw(request.as_bytes()));
-        assert_eq!(reply.status, status, "{host}");
-        assert!(
-            body.is_empty() || reply.body == body,
-            "{host}: {}",
-            reply.body
-        );
-    }
-}
-
-#[test]
-fn an_image_is_swapped_by_a_rename() {
-    let scratch = Scratch::new();
-    let image = scratch.path("live.zapp");
-    fs::rename(packed(&scratch, &[("index.html", "old")]), &image).unwrap();
-    let server = Server::start(&image, &["--watch", "50ms"]);
-    assert_eq!(server.get("/").body, "old");
-    fs::write(scratch.path("broken"), "no image").unwrap();
-    fs::rename(scratch.path("broken"), &image).unwrap();
-    std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(server.get("/").body, "old", "a broken image is not used");
-    fs::rename(packed(&scratch, &[("index.html", "new")]), &image).unwrap();
-    let since = Instant::now();
-    while server.get("/").body != "new" {
-        assert!(since.elapsed() < Duration::from_secs(20), "not swapped");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert!(
-        exchange(server.admin, b"GET /metrics HTTP/1.0\r\n\r\n")
-            .contains("zapp_image_swaps_total{site=\"live\"} 1")
-    );
 }
 
 #[test]

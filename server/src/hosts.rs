@@ -7,8 +7,15 @@ use crate::site::path::Host;
 /// A place, by its number.
 type Number = usize;
 
-/// Host names and the places they mean: those from the command line first, then those that manifests ask for, of which the
-/// first place has the say.
+/// A host name that two images ask for.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("two images ask for the host {host}: give it to one with --host")]
+pub(crate) struct Taken {
+    host: String,
+}
+
+/// Host names and the places they mean: those from the command line first, then those that manifests ask for. A name has one
+/// owner: an image is trusted with nothing, so none may take what another has.
 #[derive(Debug)]
 pub(crate) struct HostTable {
     given: HashMap<String, Number>,
@@ -18,29 +25,50 @@ pub(crate) struct HostTable {
 }
 
 impl HostTable {
-    /// A table of names from the command line, and what each place's manifest asks for.
+    /// A table of names from the command line, and what each place's manifest asks for. What the command line gives away is
+    /// nobody's to ask for.
     pub(crate) fn new<'a>(
         given: HashMap<String, Number>,
         wishes: impl IntoIterator<Item = &'a [Host]>,
-    ) -> HostTable {
+    ) -> Result<HostTable, Taken> {
         let mut wished = HashMap::new();
         let mut places = 0;
         for (number, names) in wishes.into_iter().enumerate() {
-            for host in names {
-                wished.entry(host.name().to_owned()).or_insert(number);
+            for host in names.iter().map(Host::name) {
+                let is_given = given.contains_key(host);
+                let owner = *wished.entry(host.to_owned()).or_insert(number);
+                if owner != number && !is_given {
+                    let host = host.to_owned();
+                    return Err(Taken { host });
+                }
             }
             places += 1;
         }
         let others = (places == 1 && given.is_empty() && wished.is_empty()).then_some(0);
-        HostTable {
+        Ok(HostTable {
             given,
             wished,
             others,
+        })
+    }
+
+    /// Whether a place may have an image that asks for these names.
+    pub(crate) fn admits(&self, place: Number, names: &[Host]) -> Result<(), Taken> {
+        for host in names.iter().map(Host::name) {
+            let owner = self.wished.get(host).filter(|owner| **owner != place);
+            if owner.is_some() && !self.given.contains_key(host) {
+                let host = host.to_owned();
+                return Err(Taken { host });
+            }
         }
+        Ok(())
     }
 
     /// The same names from the command line beside what manifests ask for now.
-    pub(crate) fn renewed<'a>(&self, wishes: impl IntoIterator<Item = &'a [Host]>) -> HostTable {
+    pub(crate) fn renewed<'a>(
+        &self,
+        wishes: impl IntoIterator<Item = &'a [Host]>,
+    ) -> Result<HostTable, Taken> {
         HostTable::new(self.given.clone(), wishes)
     }
 
@@ -74,7 +102,7 @@ mod tests {
             .map(|(name, place)| ((*name).to_owned(), *place))
             .collect();
         let wishes: Vec<Vec<Host>> = wishes.iter().map(|names| hosts(names)).collect();
-        HostTable::new(given, wishes.iter().map(Vec::as_slice))
+        HostTable::new(given, wishes.iter().map(Vec::as_slice)).unwrap()
     }
 
     fn place(table: &HostTable, name: &str) -> Option<usize> {
@@ -82,8 +110,8 @@ mod tests {
     }
 
     #[test]
-    fn the_command_line_comes_before_manifests_and_the_first_manifest_before_others() {
-        let table = table(&[("a", 1)], &[&["a", "B.example:81"], &["b.example", "c"]]);
+    fn the_command_line_comes_before_manifests() {
+        let table = table(&[("a", 1)], &[&["a", "B.example:81"], &["a", "c"]]);
         assert_eq!(place(&table, "A"), Some(1));
         assert_eq!(place(&table, "b.example:80"), Some(0));
         assert_eq!(place(&table, "c"), Some(1));
@@ -99,11 +127,31 @@ mod tests {
         assert_eq!(place(&table(&[], &[&[], &[]]), "x"), None);
     }
 
+    // case limits-10-host-takeover
+    #[test]
+    fn a_name_has_one_owner() {
+        let wishes = [hosts(&["evil", "Bank:80"]), hosts(&["bank"])];
+        let both = HostTable::new(HashMap::new(), wishes.iter().map(Vec::as_slice));
+        let host = "bank".to_owned();
+        assert_eq!(both.unwrap_err(), Taken { host: host.clone() });
+        let apart = table(&[("given", 1)], &[&["evil", "evil"], &["bank"]]);
+        assert_eq!(
+            apart.admits(0, &hosts(&["evil", "bank"])),
+            Err(Taken { host })
+        );
+        assert_eq!(apart.admits(1, &hosts(&["bank", "new"])), Ok(()), "its own");
+        assert_eq!(
+            apart.admits(0, &hosts(&["given"])),
+            Ok(()),
+            "it gets nothing by it"
+        );
+    }
+
     #[test]
     fn names_of_a_new_image_take_the_place_of_the_old_ones() {
         let old = table(&[("a", 1)], &[&["b"], &[]]);
         let wishes = [hosts(&["c"]), hosts(&[])];
-        let new = old.renewed(wishes.iter().map(Vec::as_slice));
+        let new = old.renewed(wishes.iter().map(Vec::as_slice)).unwrap();
         assert_eq!(place(&new, "a"), Some(1));
         assert_eq!(place(&new, "b"), None);
         assert_eq!(place(&new, "c"), Some(0));

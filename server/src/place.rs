@@ -10,6 +10,7 @@ use anyhow::Context;
 use tokio::sync::Mutex;
 
 use crate::hosting::{self, Hosted};
+use crate::hosts::Taken;
 use crate::ops::log::{Level, Log};
 use crate::options::HostingOptions;
 use crate::site::Site;
@@ -110,10 +111,16 @@ impl Place {
 
     /// Looks whether the file was replaced, and serves the new one when it is good: true when there is one. Requests that
     /// have begun end with the old one, whose worker ends with the last of them.
-    pub(crate) async fn refresh(&self, options: &Arc<HostingOptions>, log: &Arc<Log>) -> bool {
+    /// `admit` says whether it may have the host names that it asks for.
+    pub(crate) async fn refresh(
+        &self,
+        options: &Arc<HostingOptions>,
+        log: &Arc<Log>,
+        admit: impl Fn(&Site) -> Result<(), Taken>,
+    ) -> bool {
         let swapped = self
             .file
-            .if_replaced(async || self.swap(options, log).await);
+            .if_replaced(async || self.swap(options, log, &admit).await);
         match swapped.await {
             None | Some(Ok(false)) => false,
             Some(Ok(true)) => {
@@ -130,11 +137,17 @@ impl Place {
     }
 
     /// Serves what lies there now, when it is another image.
-    async fn swap(&self, options: &Arc<HostingOptions>, log: &Arc<Log>) -> anyhow::Result<bool> {
+    async fn swap(
+        &self,
+        options: &Arc<HostingOptions>,
+        log: &Arc<Log>,
+        admit: &impl Fn(&Site) -> Result<(), Taken>,
+    ) -> anyhow::Result<bool> {
         let known = self.hosted().site.image.image_id();
         let Some(site) = load_other(&self.file.path, &known, options).await? else {
             return Ok(false);
         };
+        admit(&site)?;
         let hosted = Hosted::start(&self.name, site, options, log).await?;
         *self.hosted.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(hosted);
         Ok(true)

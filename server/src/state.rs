@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use anyhow::{Context, bail};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 
 use crate::exchange::buffers::Buffers;
 use crate::exchange::instances::Instances;
 use crate::hosting::Hosted;
 use crate::hosts::HostTable;
-use crate::ops::log::Log;
+use crate::ops::log::{Level, Log};
 use crate::ops::metrics::{Metrics, Now};
 use crate::options::{HostingOptions, HttpOptions, Options};
 use crate::place::{self, Place};
+use crate::site::Site;
 use crate::site::path::Host;
 
 /// The front process.
@@ -30,6 +31,7 @@ pub(crate) struct Server {
     pub(crate) instances: Instances,
     places: Vec<Place>,
     hosts: RwLock<HostTable>,
+    refreshing: Mutex<()>,
     seed: RandomState,
     requests: AtomicU64,
     /// True when the server is about to end.
@@ -59,7 +61,7 @@ impl Server {
             places.push(Place::open(name, path, &hosting, log).await?);
         }
         let given = given(options, &paths)?;
-        let hosts = with_wishes(&places, |wishes| HostTable::new(given, wishes));
+        let hosts = with_wishes(&places, |wishes| HostTable::new(given, wishes))?;
         Ok(Arc::new(Server {
             http: options.http.clone(),
             hosting,
@@ -69,6 +71,7 @@ impl Server {
             instances: Instances::default(),
             places,
             hosts: RwLock::new(hosts),
+            refreshing: Mutex::new(()),
             seed: RandomState::new(),
             requests: AtomicU64::new(0),
             draining: watch::Sender::new(false),
@@ -96,10 +99,22 @@ impl Server {
 
     /// Looks at every image, and takes up those that were replaced.
     pub(crate) async fn refresh(&self) {
-        for place in &self.places {
-            if place.refresh(&self.hosting, &self.log).await {
+        // One after the other, or two images could both be admitted to one host.
+        let _alone = self.refreshing.lock().await;
+        for (number, place) in self.places.iter().enumerate() {
+            let admit = |site: &Site| {
+                let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
+                hosts.admits(number, &site.hosts)
+            };
+            if place.refresh(&self.hosting, &self.log, admit).await {
                 let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-                *hosts = with_wishes(&self.places, |wishes| hosts.renewed(wishes));
+                match with_wishes(&self.places, |wishes| hosts.renewed(wishes)) {
+                    Ok(renewed) => *hosts = renewed,
+                    Err(taken) => {
+                        let message = taken.to_string();
+                        self.log.event(Level::Error, &place.name, &message, &[]);
+                    }
+                }
             }
         }
     }
