@@ -19,4 +19,5 @@ mod routing;
 mod said;
 pub(crate) mod status;
 mod upload;
+mod validators;
 mod visit;
