@@ -157,3 +157,165 @@ fn files_without_an_extension_can_be_sent() {
         &[("/LICENSE", 200, "free"), ("/deep/README", 200, "read")],
     );
 }
+
+// case site-htaccess-deny
+#[test]
+fn what_htaccess_denies_is_not_sent() {
+    let scratch = Scratch::new();
+    let files = [
+        ("index.php", "<?php echo 'home';"),
+        ("data/database.js", "{\"password\":\"secret\"}"),
+        ("data/users.xml", "<users hash=\"secret\"/>"),
+        ("data/tool.php", "<?php echo 'secret';"),
+        ("data/.htaccess", "Require all denied\n"),
+        ("old/note.txt", "secret"),
+        ("old/.htaccess", "Order deny,allow\nDeny from all\n"),
+        ("some/a.bak.txt", "secret"),
+        ("some/a.txt", "open"),
+        (
+            "some/.htaccess",
+            "<FilesMatch \"\\.bak\\.\">\nRequire all denied\n</FilesMatch>\nErrorDocument 403 /closed.php\n",
+        ),
+        (
+            "closed.php",
+            "<?php echo 'closed ', $_SERVER['REDIRECT_STATUS'];",
+        ),
+        ("off/x.php", "<?php echo 'secret';"),
+        (
+            "off/.htaccess",
+            "php_flag engine off\nRequire all granted\n",
+        ),
+    ];
+    let server = Server::start(&with_php(&scratch, &files), &[]);
+    for path in [
+        "/data/database.js",
+        "/data/users.xml",
+        "/data/tool.php",
+        "/data//users.xml",
+        "/x/../data/users.xml",
+        "/data/",
+        "/data/nowhere",
+        "/data/.htaccess",
+        "/old/note.txt",
+        "/off/x.php",
+        "/some/.htaccess",
+    ] {
+        let reply = server.get(path);
+        assert_eq!(reply.status, 403, "{path}: {}", reply.body);
+        assert!(!reply.body.contains("secret"), "{path}: {}", reply.body);
+    }
+    answers(
+        &server,
+        &[
+            ("/", 200, "home"),
+            ("/some/a.txt", 200, "open"),
+            ("/some/a.bak.txt", 403, "closed 403"),
+            ("/nowhere", 200, "home"),
+        ],
+    );
+}
+
+// case site-htaccess-query
+#[test]
+fn htaccess_rewrites_and_changes_headers() {
+    let scratch = Scratch::new();
+    let page = "<?php echo 'page=', $_GET['page'] ?? 'home', ' x=', $_GET['x'] ?? '-', ' uri=', $_SERVER['REQUEST_URI'],
+        ' env=', $_SERVER['REDIRECT_KIND'] ?? '-', ' limit=', ini_get('memory_limit');";
+    let rules = "php_value memory_limit 48M\nHeader set X-Site rules\nAddType text/x-own .own\n\
+        ErrorDocument 410 \"gone for good\"\n\
+        RewriteEngine On\nRewriteRule ^old/(.*)$ /new/$1 [R=301,L]\nRewriteRule ^gone$ - [G]\n\
+        RewriteRule ^secret - [F]\nRewriteRule ^to-hidden$ /.env [L]\n\
+        RewriteCond %{REQUEST_FILENAME} !-f\nRewriteCond %{REQUEST_FILENAME} !-d\nRewriteRule ^(.+)$ index.php?page=$1 [QSA,L,E=KIND:rewritten]\n";
+    let files = [
+        ("index.php", page),
+        (".htaccess", rules),
+        ("style.css", "body{}"),
+        ("thing.own", "own"),
+        (".env", "APP_KEY"),
+        ("pass.txt", "u:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n"),
+        (
+            "inner/index.php",
+            "<?php echo 'user ', $_SERVER['REMOTE_USER'];",
+        ),
+        (
+            "inner/.htaccess",
+            "AuthType Basic\nAuthName inner\nAuthUserFile /pass.txt\nRequire valid-user\n",
+        ),
+    ];
+    let server = Server::start(&with_php(&scratch, &files), &[]);
+    answers(
+        &server,
+        &[
+            ("/", 200, "page=home x=- uri=/ env=- limit=48M"),
+            (
+                "/some/page?x=1",
+                200,
+                "page=some/page x=1 uri=/some/page?x=1 env=rewritten",
+            ),
+            ("/gone", 410, "gone for good"),
+            ("/secret", 403, ""),
+            ("/to-hidden", 403, ""),
+            ("/pass.txt", 403, ""),
+            ("/inner/", 401, ""),
+            ("/style.css", 200, "body{}"),
+        ],
+    );
+    let moved = server.get("/old/a?b=1");
+    assert_eq!(
+        (moved.status, moved.header("location")),
+        (301, Some("http://test/new/a?b=1"))
+    );
+    for path in ["/", "/style.css", "/thing.own"] {
+        assert_eq!(server.get(path).header("x-site"), Some("rules"), "{path}");
+    }
+    assert_eq!(
+        server.get("/thing.own").header("content-type"),
+        Some("text/x-own")
+    );
+    let signed_in = server.with("/inner/", "Authorization: Basic dTpzZWNyZXQ=\r\n");
+    assert_eq!(
+        (signed_in.status, signed_in.body.as_str()),
+        (200, "user u"),
+        "secret"
+    );
+    assert_eq!(
+        server
+            .with("/inner/", "Authorization: Basic dTp3cm9uZw==\r\n")
+            .status,
+        401
+    );
+}
+
+#[test]
+fn directives_that_would_deny_are_not_packed_over() {
+    let scratch = Scratch::new();
+    let site = scratch.dir("site");
+    fs::create_dir(site.join("data")).unwrap();
+    fs::write(site.join("index.html"), "x").unwrap();
+    fs::write(
+        site.join("data/.htaccess"),
+        "# first\nRequire ldap-group admins\nFrobnicate on\n",
+    )
+    .unwrap();
+    let image = scratch.path("site.zapp");
+    zapp(args!["pack", "-q", site, "-o", image])
+        .code(2)
+        .says("data/.htaccess:2")
+        .says("--htaccess ignore");
+    assert!(!image.exists());
+    zapp(args![
+        "pack",
+        "-q",
+        "--htaccess",
+        "ignore",
+        site,
+        "-o",
+        image
+    ])
+    .ok()
+    .says("data/.htaccess:3");
+    let open = "schema = 1\nsite.htaccess = false\n";
+    fs::write(site.join("zapp.toml"), open).unwrap();
+    zapp(args!["pack", "-q", "-f", site, "-o", image]).ok();
+    assert_eq!(Server::start(&image, &[]).get("/").status, 200);
+}

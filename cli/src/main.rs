@@ -8,6 +8,7 @@
 
 mod args;
 mod cmd;
+mod htaccess;
 mod in_tree;
 mod interpreter;
 mod interrupt;

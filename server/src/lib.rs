@@ -27,6 +27,7 @@ mod state;
 use std::sync::Arc;
 
 use anyhow::Context;
+pub use htaccess::{Class, Finding};
 pub use http::address::Address;
 pub use http::proxy::Trusted;
 pub use ops::log::{AccessFormat, Level, LogFormat, LogOptions};
@@ -35,6 +36,7 @@ pub use site::apps::Look;
 pub use site::ceilings::Ceilings;
 pub use site::manifest::layers::{Effective, Origin, Row};
 pub use site::manifest::{MANIFEST_PATH, Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
+pub use site::rules::{HTACCESS, Input, findings};
 pub use site::units::{Size, Span};
 pub use site::{Site, SiteError};
 

@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use toolchain::guest::Guest;
 
 use super::{progress, shown};
+use crate::htaccess::{self, Unknown};
 use crate::name::{self, hex};
 use crate::output::Output;
 use crate::status::Status;
@@ -80,6 +81,9 @@ pub(crate) struct Args {
     /// Put PHP into the image: auto does when the site has an index.php and no program, and builds PHP when it must
     #[arg(long, value_enum, default_value_t = Php::Auto, value_name = "WHEN")]
     php: Php,
+    /// What to do about directives of .htaccess files that are not understood and would have denied something
+    #[arg(long, value_enum, default_value_t = Unknown::Refuse, value_name = "WHAT")]
+    htaccess: Unknown,
     /// Warm the program up now and put the snapshot into the image, so that a server can start from it
     #[arg(long)]
     warm: bool,
@@ -167,6 +171,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         eprintln!("zapp: warning: PHP's opcache does not cache files whose modification time is 0");
     }
     let mut tree = read(args, mtime, &output, &stop)?;
+    htaccess::check(&tree, args.htaccess)?;
     let needs_php = match args.php {
         Php::Auto => interpreter::is_missing(&tree)?,
         Php::Always => true,

@@ -16,6 +16,7 @@ mod refusal;
 mod reply;
 pub(crate) mod request;
 mod routing;
+mod rules;
 mod said;
 pub(crate) mod status;
 mod upload;

@@ -9,6 +9,7 @@ use crate::exchange::call::Call;
 use crate::exchange::files::FileRequest;
 use crate::exchange::refusal;
 use crate::exchange::reply::{Handler, Reply};
+use crate::exchange::rules;
 use crate::exchange::status::{method_not_allowed, redirect, status_only};
 use crate::exchange::upload;
 use crate::exchange::visit::Visit;
@@ -34,14 +35,31 @@ where
         Err(Refusal::TooLong) => return Reply::refused(StatusCode::URI_TOO_LONG),
         Err(_) => return Reply::refused(StatusCode::BAD_REQUEST),
     };
-    match visit.hosted.site.router.route(&path) {
+    let Some(rules) = &visit.hosted.site.rules else {
+        return follow(visit, &path, visit.hosted.site.router.route(&path), request).await;
+    };
+    let asked = rules::asked(visit, &request, path.clone());
+    let ruling = rules::rule(rules, &asked).await;
+    let mut request = request;
+    rules::apply(&ruling, &mut request);
+    let reply = follow(visit, &path, ruling.route.clone(), request).await;
+    rules::finish(visit, rules, &asked, &ruling, reply)
+}
+
+/// Goes where a request leads.
+async fn follow<B>(visit: &Visit<'_>, path: &SitePath, route: Route, request: Request<B>) -> Reply
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
+    match route {
+        Route::Answer(answer) => rules::answer(visit, &answer),
         Route::Denied => Reply::refused(StatusCode::FORBIDDEN),
         Route::Missing => Reply::refused(StatusCode::NOT_FOUND),
         Route::Redirect(location) => {
             Reply::new(Handler::Refused, redirect(location, request.uri().query()))
         }
         Route::Static(file) => send(visit, &request, &file).await,
-        Route::Script(script) => run(visit, &path, script, request).await,
+        Route::Script(script) => run(visit, path, script, request).await,
     }
 }
 

@@ -6,7 +6,7 @@
 use hyper::header::{self, HeaderMap};
 use worker::Pairs;
 
-use crate::site::route::Script;
+use crate::site::route::{Ruled, Script};
 
 /// The largest head that is passed on: the guest's buffer holds 256 KiB.
 const VARIABLES_MAX: usize = 512;
@@ -59,7 +59,11 @@ const LEFT_OUT: &[&str] = &[
 /// The variables of a request.
 pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
     let root = facts.root.trim_end_matches('/').as_bytes();
-    let query = facts.uri.split_once('?').map_or("", |(_, query)| query);
+    let ruled = facts.script.ruled.as_deref();
+    let query = match ruled {
+        Some(ruled) => ruled.query.as_deref().unwrap_or_default(),
+        None => (facts.uri.split_once('?')).map_or(&b""[..], |(_, query)| query.as_bytes()),
+    };
     let mut pairs: Pairs = Vec::with_capacity(32);
     let mut add = |name: &str, value: &[u8]| pairs.push((name.as_bytes().to_vec(), value.to_vec()));
     add("GATEWAY_INTERFACE", b"CGI/1.1");
@@ -82,7 +86,7 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
     }
     add("REQUEST_METHOD", facts.method.as_bytes());
     add("REQUEST_URI", facts.uri.as_bytes());
-    add("QUERY_STRING", query.as_bytes());
+    add("QUERY_STRING", query);
     add("DOCUMENT_ROOT", if root.is_empty() { b"/" } else { root });
     add("SCRIPT_NAME", &facts.script.name);
     add("SCRIPT_FILENAME", &[root, &facts.script.name].concat());
@@ -115,6 +119,9 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
         );
         add(&variable, &values.join(separator));
     }
+    if let Some(ruled) = ruled {
+        add_ruled(ruled, &mut pairs);
+    }
     let bytes: usize = pairs
         .iter()
         .map(|(name, value)| name.len() + value.len() + 8)
@@ -123,6 +130,28 @@ pub(crate) fn variables(facts: &Facts<'_>) -> Result<Pairs, TooLarge> {
         return Err(TooLarge);
     }
     Ok(pairs)
+}
+
+/// Adds what rules of the site say of a request. They do not change what CGI itself says.
+fn add_ruled(ruled: &Ruled, pairs: &mut Pairs) {
+    let user = ruled.user.iter().flat_map(|(name, kind)| {
+        let kind = kind.clone().into_bytes();
+        [
+            (b"REMOTE_USER".to_vec(), name.clone()),
+            (b"AUTH_TYPE".to_vec(), kind),
+        ]
+    });
+    let own = ruled.environment.iter().map(|(name, value)| {
+        // As Apache: what is no letter, digit or underscore becomes one.
+        let plain = |b: &u8| if b.is_ascii_alphanumeric() { *b } else { b'_' };
+        (name.iter().map(plain).collect(), value.clone())
+    });
+    for (name, value) in user.chain(own).collect::<Pairs>() {
+        let is_new = !pairs.iter().any(|(known, _)| *known == name);
+        if is_new && !name.is_empty() && name != b"HTTP_PROXY" && !value.contains(&0) {
+            pairs.push((name, value));
+        }
+    }
 }
 
 /// Whether PHP would read a header's name as it came. `.`, `_` and others become `_` in a variable's name, so that another
@@ -206,6 +235,7 @@ mod tests {
         let script = Script {
             name: b"/index.php".to_vec(),
             path_info: Some(b"/rest".to_vec()),
+            ruled: None,
         };
         let pairs = variables(&with(&headers, &script)).unwrap();
         for (name, value) in [
@@ -237,6 +267,7 @@ mod tests {
         let script = Script {
             name: b"/index.php".to_vec(),
             path_info: None,
+            ruled: None,
         };
         let value = HeaderValue::from_bytes(&vec![b'x'; BYTES_MAX]).unwrap();
         let headers: HeaderMap = [(header::ACCEPT, value)].into_iter().collect();

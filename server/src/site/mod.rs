@@ -8,8 +8,11 @@ pub(crate) mod path;
 pub(crate) mod pattern;
 pub(crate) mod read_only;
 pub(crate) mod route;
+pub(crate) mod rules;
 mod types;
 pub(crate) mod units;
+
+use std::sync::Arc;
 
 use imagefs::{Image, Kind};
 use worker::{Bootstrap, BootstrapKind, Pairs, RequestLimits, Setup};
@@ -19,6 +22,7 @@ use crate::site::ceilings::Ceilings;
 use crate::site::manifest::{Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
 use crate::site::path::{Host, SitePath};
 use crate::site::route::{Route, Router, Script};
+use crate::site::rules::{Asked, SiteRules};
 
 /// Host name of warm-up requests.
 const WARM_UP_HOST: &str = "localhost";
@@ -28,7 +32,9 @@ const WARM_UP_HOST: &str = "localhost";
 pub struct Site {
     pub(crate) image: Image,
     pub(crate) manifest: Manifest,
-    pub(crate) router: Router,
+    pub(crate) router: Arc<Router>,
+    /// What its `.htaccess` files say.
+    pub(crate) rules: Option<Arc<SiteRules>>,
     pub(crate) limits: RequestLimits,
     /// Host names that the manifest asks for, as requests name them.
     pub(crate) hosts: Vec<Host>,
@@ -41,6 +47,12 @@ pub enum SiteError {
     /// Its manifest cannot be used.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// The image does not give something out.
+    #[error(transparent)]
+    Image(#[from] imagefs::Error),
+    /// Its `.htaccess` files hold too much.
+    #[error(transparent)]
+    Rules(#[from] htaccess::LoadError),
     /// Its manifest asks for something that is not in the image, or not so.
     #[error("zapp.toml: {0}")]
     Misfit(String),
@@ -57,6 +69,8 @@ impl Site {
             manifest.warmup.snapshot = level;
         }
         let router = Router::new(&image, &manifest).map_err(SiteError::Misfit)?;
+        let router = Arc::new(router);
+        let rules = SiteRules::of(&image, &manifest, &router)?.map(Arc::new);
         let site = Site {
             limits: ceilings.over(&manifest.limits),
             hosts: (manifest.site.hosts.iter())
@@ -65,6 +79,7 @@ impl Site {
             image,
             manifest,
             router,
+            rules,
         };
         site.check_pages()?;
         site.check_database()?;
@@ -119,7 +134,7 @@ impl Site {
         let snapshot = self.manifest.warmup.snapshot != SnapshotLevel::None;
         let variables = self.manifest.program.env.iter();
         Ok(Some(Setup {
-            arguments: self.manifest.arguments(&entry),
+            arguments: self.manifest.arguments(&entry, &self.php_settings()),
             environment: variables
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect(),
@@ -144,6 +159,7 @@ impl Site {
         let script = Script {
             name: b"/index.php".to_vec(),
             path_info: None,
+            ruled: None,
         };
         let patience = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
         let mut request = cgi::warm_up("/", root, WARM_UP_HOST, &script);
@@ -153,6 +169,12 @@ impl Site {
             patience.to_string().into_bytes(),
         ));
         (is_php && self.manifest.warmup.compile != Some(false)).then_some(request)
+    }
+
+    /// Lines of php.ini that `.htaccess` files say for the whole site.
+    fn php_settings(&self) -> Vec<(String, String)> {
+        let rules = self.rules.as_ref();
+        rules.map_or_else(Vec::new, |rules| rules.php_settings())
     }
 
     /// How the site's bootstrap is reached, when the manifest wants a snapshot behind it.
@@ -168,6 +190,7 @@ impl Site {
         let script = Script {
             name: front.clone().into_bytes(),
             path_info: None,
+            ruled: None,
         };
         let kind = match self.manifest.application {
             Some(Application::WordPress) => BootstrapKind::WordPress,
@@ -185,7 +208,11 @@ impl Site {
         let request = |url: &String| {
             let raw = url.split('?').next().unwrap_or_default();
             let path = SitePath::parse(raw).map_err(|why| misfit(url, &format!(": {why}")))?;
-            match self.router.route(&path) {
+            let route = match &self.rules {
+                Some(rules) => rules.rule(&Asked::warm_up(url, path, WARM_UP_HOST)).route,
+                None => self.router.route(&path),
+            };
+            match route {
                 Route::Script(script) => {
                     let root = &self.manifest.site.root;
                     Ok(cgi::warm_up(url, root, WARM_UP_HOST, &script))

@@ -5,6 +5,7 @@
 //! refused where something has them, since a page that a front controller makes may be called as it likes. A symlink
 //! that leaves the site's root leads nowhere.
 
+use htaccess::Answer;
 use imagefs::{Image, Ino, Kind};
 
 use crate::site::manifest::{Manifest, SiteSection};
@@ -20,6 +21,8 @@ pub(crate) enum Route {
     Script(Script),
     /// The path of a directory without its slash.
     Redirect(String),
+    /// Rules of the site answer it themselves.
+    Answer(Answer),
     /// A rule forbids it.
     Denied,
     /// Nothing is there.
@@ -42,6 +45,19 @@ pub(crate) struct Script {
     pub(crate) name: Vec<u8>,
     /// What follows it in the request.
     pub(crate) path_info: Option<Vec<u8>>,
+    /// What rules of the site say of its request.
+    pub(crate) ruled: Option<Box<Ruled>>,
+}
+
+/// What a script is told otherwise than the request says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ruled {
+    /// The query as it was rewritten.
+    pub(crate) query: Option<Vec<u8>>,
+    /// Variables beside those of CGI.
+    pub(crate) environment: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Who has signed in, and how.
+    pub(crate) user: Option<(Vec<u8>, String)>,
 }
 
 /// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
@@ -100,13 +116,32 @@ impl Router {
         Ok(router)
     }
 
+    /// Where the site's files lie in the image, without a slash at the end.
+    pub(crate) fn root_path(&self) -> &str {
+        self.site.root.trim_end_matches('/')
+    }
+
+    /// Whether a path is forbidden, whatever else is made of it.
+    pub(crate) fn refuses(&self, path: &SitePath) -> bool {
+        let is_denied = |walked: Walked| {
+            let asked = first_segments(path.as_bytes(), walked.used);
+            self.is_denied(asked) || self.is_denied(&walked.real)
+        };
+        self.is_denied_path(path.as_bytes()) || self.walk(path).is_some_and(is_denied)
+    }
+
     /// What answers a path.
     pub(crate) fn route(&self, path: &SitePath) -> Route {
+        self.route_as(path, None)
+    }
+
+    /// The same, where a file is of this type whatever its name says.
+    pub(crate) fn route_as(&self, path: &SitePath, media_type: Option<&str>) -> Route {
         if self.is_denied_path(path.as_bytes()) {
             return Route::Denied;
         }
         let Some(walked) = self.walk(path) else {
-            return self.front_controller(path);
+            return self.front_controller(path.as_bytes());
         };
         let count = path.segments().count();
         let asked = first_segments(path.as_bytes(), walked.used);
@@ -114,9 +149,9 @@ impl Router {
             return Route::Denied;
         }
         match walked.kind {
-            Kind::Directory => self.directory(path, &walked),
+            Kind::Directory => self.directory(path, &walked, media_type),
             _ if walked.used < count || path.is_directory() => self.below_file(path, &walked),
-            _ => self.file(path.as_bytes(), &walked),
+            _ => self.file(path.as_bytes(), &walked, media_type),
         }
     }
 
@@ -128,7 +163,7 @@ impl Router {
         }
     }
 
-    fn directory(&self, path: &SitePath, walked: &Walked) -> Route {
+    fn directory(&self, path: &SitePath, walked: &Walked, media_type: Option<&str>) -> Route {
         for name in &self.site.index {
             let Some(ino) = self.image.child(walked.ino, name.as_bytes()) else {
                 continue;
@@ -167,23 +202,25 @@ impl Router {
                     real,
                     used,
                 },
+                media_type,
             );
         }
-        self.front_controller(path)
+        self.front_controller(path.as_bytes())
     }
 
-    fn file(&self, path: &[u8], walked: &Walked) -> Route {
+    fn file(&self, path: &[u8], walked: &Walked, media_type: Option<&str>) -> Route {
         if types::is_script(path) || types::is_script(&walked.real) {
             return if self.may_run(path) && self.may_run(&walked.real) {
                 Route::Script(Script {
                     name: path.to_vec(),
                     path_info: None,
+                    ruled: None,
                 })
             } else {
                 Route::Denied
             };
         }
-        match self.site.types.of(&walked.real) {
+        match media_type.or_else(|| self.site.types.of(&walked.real)) {
             Some(media_type) => Route::Static(StaticFile {
                 ino: walked.ino,
                 path: path.to_vec(),
@@ -210,21 +247,22 @@ impl Router {
             rest.push(b'/');
         }
         if !types::is_script(&name) && !types::is_script(&walked.real) {
-            return self.front_controller(path);
+            return self.front_controller(path.as_bytes());
         }
         if self.may_run(&name) && self.may_run(&walked.real) {
             Route::Script(Script {
                 name,
                 path_info: Some(rest),
+                ruled: None,
             })
         } else {
             Route::Denied
         }
     }
 
-    fn front_controller(&self, path: &SitePath) -> Route {
-        let whole = path.as_bytes();
-        let whole = whole.strip_suffix(b"/").unwrap_or(whole);
+    /// What answers a path where nothing is.
+    pub(crate) fn front_controller(&self, path: &[u8]) -> Route {
+        let whole = path.strip_suffix(b"/").unwrap_or(path);
         let parts = self.site.front_controllers.iter();
         let part = (parts.filter(|(pattern, _)| pattern.matches(whole)))
             .max_by_key(|(pattern, _)| pattern.text().len());
@@ -235,6 +273,7 @@ impl Router {
             Some(front) => Route::Script(Script {
                 name: front.as_bytes().to_vec(),
                 path_info: None,
+                ruled: None,
             }),
             None => Route::Missing,
         }

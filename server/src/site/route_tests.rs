@@ -138,6 +138,7 @@ fn outcome(router: &Router, raw: &str) -> String {
         return "400".to_owned();
     };
     match router.route(&path) {
+        Route::Answer(answer) => answer.status.to_string(),
         Route::Denied => "403".to_owned(),
         Route::Missing => "404".to_owned(),
         Route::Redirect(location) => format!("301 {location}"),

@@ -15,6 +15,7 @@ use crate::site::apps::{self, Look};
 const BASE: &str = r#"
 [site]
 root = "/"
+htaccess = true
 index = ["index.php", "index.html", "index.htm"]
 [site.types]
 "/.well-known/apple-app-site-association" = "application/json"

@@ -155,6 +155,8 @@ pub(crate) struct SiteSection {
     pub(crate) root: String,
     pub(crate) index: Vec<String>,
     pub(crate) hosts: Vec<String>,
+    /// Whether `.htaccess` files are obeyed; they are when nothing is said.
+    pub(crate) htaccess: Option<bool>,
     /// Script that answers what is not there; none when it is empty.
     pub(crate) front_controller: Option<String>,
     /// The same for parts of the site.
@@ -318,14 +320,16 @@ impl Manifest {
             .map(|name| format!("{}/{name}", self.site.root))
     }
 
-    /// The arguments of the program, its name first.
-    pub(crate) fn arguments(&self, entry: &str) -> Vec<String> {
+    /// The arguments of the program, its name first. Lines of php.ini that the site says elsewhere come before its manifest's.
+    pub(crate) fn arguments(&self, entry: &str, php: &[(String, String)]) -> Vec<String> {
         let mut arguments = vec![entry.to_owned()];
         match &self.program.args {
             Some(given) => arguments.extend(given.iter().cloned()),
             None => {
                 arguments.push("--web".to_owned());
                 let mut set = |line: String| arguments.extend(["-d".to_owned(), line]);
+                php.iter()
+                    .for_each(|(name, value)| set(format!("{name}={value}")));
                 self.php_lines().into_iter().for_each(&mut set);
                 if let Some(application) = self.application {
                     set(format!("zapp.site={}", application.name()));

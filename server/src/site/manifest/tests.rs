@@ -234,14 +234,14 @@ fn php_settings_become_options() {
         "-d",
         "session.gc_divisor=5",
     ];
-    assert_eq!(manifest.arguments("php"), expected);
+    assert_eq!(manifest.arguments("php", &[]), expected);
 }
 
 #[test]
 fn constants_become_options() {
     let text = "schema = 1\n[constants]\nA = true\nB = -3\nC = \"x y\"\n";
     let manifest = Manifest::parse(text).unwrap();
-    let options: Vec<String> = manifest.arguments("php").split_off(2);
+    let options: Vec<String> = manifest.arguments("php", &[]).split_off(2);
     let lines: Vec<&str> = options
         .iter()
         .map(String::as_str)
