@@ -25,8 +25,18 @@ pub(crate) struct Body {
     content: Content,
     sent: u64,
     on_end: Option<OnEnd>,
-    /// The budget for the bytes in memory.
-    hold: Option<Hold>,
+}
+
+/// Bytes in memory, with their part of the budget.
+struct Held {
+    bytes: Bytes,
+    _hold: Hold,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 enum Content {
@@ -87,7 +97,6 @@ impl Body {
             content: Content::Bytes(bytes.into()),
             sent: 0,
             on_end: None,
-            hold: None,
         }
     }
 
@@ -117,7 +126,6 @@ impl Body {
             content,
             sent: 0,
             on_end: None,
-            hold: None,
         }
     }
 
@@ -127,9 +135,16 @@ impl Body {
         self
     }
 
-    /// The same body, which gives back a part of the budget when it is over.
+    /// The same body, whose bytes in memory keep a part of the budget. The connection takes them long before the client does,
+    /// and is done with the body then; so it is given back when nobody has a piece of them any more.
     pub(crate) fn holding(mut self, hold: Hold) -> Body {
-        self.hold = Some(hold);
+        if let Content::Bytes(bytes) = &mut self.content {
+            let held = Held {
+                bytes: std::mem::take(bytes),
+                _hold: hold,
+            };
+            *bytes = Bytes::from_owner(held);
+        }
         self
     }
 
