@@ -8,6 +8,7 @@ pub(crate) mod path;
 pub(crate) mod pattern;
 pub(crate) mod read_only;
 pub(crate) mod route;
+mod rule_files;
 pub(crate) mod rules;
 mod types;
 pub(crate) mod units;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use htaccess::limits::{FILE_BYTES_MAX, FILES_MAX, TOTAL_BYTES_MAX};
 use htaccess::{
     Answer, Decision, Exhausted, Existing, Files, Finding, Handler, Outcome, Request, Response,
-    Rules, Stat, Table, Target,
+    Rules, Table, Target,
 };
 use imagefs::{Image, Ino, Kind};
 
@@ -22,15 +22,13 @@ use crate::site::apps::Look;
 use crate::site::manifest::Manifest;
 use crate::site::path::{SitePath, encode};
 use crate::site::route::{Route, Router, Ruled, Script};
+use crate::site::rule_files::{InImage, InSite, Reading};
 
 /// What the files are called.
 pub const HTACCESS: &str = ".htaccess";
 
 /// The directory of such a file, as a path from the top, and what the file holds.
 pub type Input = (Vec<u8>, Vec<u8>);
-
-/// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
-const SYMLINKS_MAX: u32 = 40;
 
 /// Pages of errors that may fail themselves, before the plain answer is given.
 const FAILURES_MAX: u32 = 2;
@@ -390,131 +388,4 @@ fn in_image(image: &Image, root: &str) -> Result<Vec<Input>, SiteError> {
         }
     }
     Ok(inputs)
-}
-
-/// The files of an image, as rules ask about them.
-#[derive(Debug)]
-struct InImage(Image);
-
-impl InImage {
-    /// What a path leads to, and its path without symlinks.
-    fn find(&self, path: &[u8]) -> Option<(Ino, Vec<u8>)> {
-        let image = &self.0;
-        let mut stack: Vec<(Ino, Vec<u8>)> = vec![(image.root(), Vec::new())];
-        let mut pending: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(Vec::from).collect();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    stack.truncate((stack.len() - 1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
-            let next = image.child(stack.last().expect("the top stays").0, &name)?;
-            if image.kind(next) != Kind::Symlink {
-                stack.push((next, name));
-                continue;
-            }
-            links += 1;
-            if links > SYMLINKS_MAX {
-                return None;
-            }
-            let target = image.read_link(next).expect("it is a symlink");
-            if target.starts_with(b"/") {
-                stack.truncate(1);
-            }
-            pending.extend(target.split(|&b| b == b'/').rev().map(Vec::from));
-        }
-        let names: Vec<&[u8]> = stack.iter().map(|(_, name)| &name[..]).collect();
-        let ino = stack.last().expect("the top stays").0;
-        Some((ino, names.join(&b'/')))
-    }
-
-    fn plain(&self, path: &[u8]) -> Option<Ino> {
-        let path = path.strip_prefix(b"/").unwrap_or(path);
-        self.0.lookup(path.strip_suffix(b"/").unwrap_or(path))
-    }
-}
-
-impl Files for InImage {
-    fn stat(&self, path: &[u8]) -> Option<Stat> {
-        let direct = self
-            .plain(path)
-            .filter(|ino| self.0.kind(*ino) != Kind::Symlink);
-        let ino = direct.or_else(|| Some(self.find(path)?.0))?;
-        let stat = self.0.stat(ino);
-        Some(Stat {
-            kind: kind(stat.kind),
-            size: stat.size,
-            modified: stat.mtime,
-            executable: stat.mode & 0o111 != 0,
-            linked: direct.is_none(),
-        })
-    }
-
-    fn is_symlink(&self, path: &[u8]) -> bool {
-        let path = path.strip_suffix(b"/").unwrap_or(path);
-        let slash = path.iter().rposition(|&b| b == b'/');
-        let (above, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
-        let child = self.find(above).and_then(|(at, _)| self.0.child(at, name));
-        child.is_some_and(|ino| self.0.kind(ino) == Kind::Symlink)
-    }
-
-    fn real_path(&self, path: &[u8]) -> Option<Vec<u8>> {
-        Some(self.find(path)?.1)
-    }
-}
-
-/// The same while rules are read: whatever is read then holds passwords or groups.
-struct Reading<'a> {
-    files: &'a InImage,
-    secret: RefCell<Vec<Ino>>,
-}
-
-impl Files for Reading<'_> {
-    fn stat(&self, path: &[u8]) -> Option<Stat> {
-        self.files.stat(path)
-    }
-
-    fn read(&self, path: &[u8], max: usize) -> Option<Vec<u8>> {
-        let image = &self.files.0;
-        let (ino, _) = self.files.find(path)?;
-        let fits = image.stat(ino).size <= u64::try_from(max).ok()?;
-        if image.kind(ino) != Kind::Regular || !fits {
-            return None;
-        }
-        self.secret.borrow_mut().push(ino);
-        image.bytes(ino).ok().map(Into::into)
-    }
-}
-
-/// The files of a site that is not an image yet.
-struct InSite<'a>(&'a dyn Look);
-
-impl Files for InSite<'_> {
-    fn stat(&self, path: &[u8]) -> Option<Stat> {
-        let path = std::str::from_utf8(path).ok()?.trim_matches('/');
-        Some(Stat {
-            kind: kind(self.0.kind(path)?),
-            size: 0,
-            modified: 0,
-            executable: false,
-            linked: false,
-        })
-    }
-
-    fn read(&self, path: &[u8], max: usize) -> Option<Vec<u8>> {
-        let path = std::str::from_utf8(path).ok()?.trim_matches('/');
-        self.0.read(path, u64::try_from(max).ok()?).ok()?
-    }
-}
-
-fn kind(kind: Kind) -> htaccess::Kind {
-    match kind {
-        Kind::Regular => htaccess::Kind::File,
-        Kind::Directory => htaccess::Kind::Directory,
-        _ => htaccess::Kind::Other,
-    }
 }
