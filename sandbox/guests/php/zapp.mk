@@ -7,7 +7,7 @@ include Makefile
 ZAPP_OPCACHE := ZendAccelerator shared_alloc_mmap shared_alloc_posix shared_alloc_shm zend_accelerator_blacklist \
 	zend_accelerator_debug zend_accelerator_hash zend_accelerator_module zend_accelerator_util_funcs zend_file_cache \
 	zend_persist zend_persist_calc zend_shared_alloc
-ZAPP_SAPI := main cli zapp bootstrap compile constants functions request host_$(HOST)
+ZAPP_SAPI := main cli zapp bootstrap compile constants functions glob request host_$(HOST)
 ZAPP_PHP := $(PHP_GLOBAL_OBJS) $(PHP_BINARY_OBJS) $(PHP_CLI_OBJS)
 ifeq ($(HOST),guest)
 # A guest cannot exchange stacks by itself; fiber.s asks the host.
