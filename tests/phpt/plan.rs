@@ -42,6 +42,8 @@ const SETTINGS: &[(&str, &str)] = &[
     ("zend.exception_ignore_args", "0"),
     ("zend.exception_string_param_max_len", "15"),
     ("short_open_tag", "0"),
+    // What the web face has otherwise than PHP itself.
+    ("request_order", ""),
 ];
 
 /// Which streams a test looks at.

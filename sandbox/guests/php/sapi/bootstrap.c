@@ -16,6 +16,7 @@
 #include "zapp.h"
 
 #include "php_main.h"
+#include "php_output.h"
 #include "php_variables.h"
 #include "ext/random/php_random.h"
 #include "ext/session/php_session.h"
@@ -111,11 +112,23 @@ void zapp_bootstrap_begin(void)
 	}
 }
 
+/* Whether something has been printed that is still held back. */
+static bool has_output(void)
+{
+	php_output_handler **handlers = zend_stack_base(&OG(handlers));
+	for (int index = 0; index < zend_stack_count(&OG(handlers)); index++) {
+		if (handlers[index]->buffer.used > 0) {
+			return true;
+		}
+	}
+	return false;
+}
+
 /* What the site has done that belongs to one visitor, or NULL. */
 static const char *why_not(void)
 {
 	zend_llist_position position;
-	if (SG(headers_sent)) {
+	if (SG(headers_sent) || has_output()) {
 		return "output has been sent";
 	}
 	if (PS(session_status) == php_session_active) {

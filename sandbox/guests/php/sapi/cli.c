@@ -9,6 +9,10 @@ static void (*command_line_defaults)(HashTable *);
 static void ini_defaults(HashTable *configuration)
 {
 	command_line_defaults(configuration);
+	/* A script means the same on the command line and to visitors. */
+	zval off;
+	ZVAL_NEW_STR(&off, zend_string_init("0", 1, 1));
+	zend_hash_str_update(configuration, "short_open_tag", sizeof "short_open_tag" - 1, &off);
 	zapp_register_opcache();
 }
 

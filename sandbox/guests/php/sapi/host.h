@@ -28,7 +28,7 @@ struct host_request_head {
 	uint32_t zero;
 };
 
-/* What host_respond takes, before the pairs: header fields. */
+/* What host_respond takes, before the pairs: header fields. The first one may be CGI's own, the status in words: "Status", "419 Page Expired". */
 struct host_response_head {
 	uint32_t version;
 	uint32_t status;

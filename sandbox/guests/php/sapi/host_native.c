@@ -192,7 +192,9 @@ int64_t host_respond(const void *bytes, size_t size)
 	const struct host_response_head *response = bytes;
 	const char *at = (const char *) (response + 1), *end = (const char *) bytes + size;
 	char text[65536];
-	size_t used = (size_t) snprintf(text, sizeof text, "Status: %u\r\n", response->status);
+	/* A status in words is the first pair. */
+	int worded = response->pairs > 0 && strcmp(at + HOST_PAIR_HEAD, "Status") == 0;
+	size_t used = worded ? 0 : (size_t) snprintf(text, sizeof text, "Status: %u\r\n", response->status);
 	while (at < end) {
 		uint32_t sizes[2];
 		memcpy(sizes, at, sizeof sizes);

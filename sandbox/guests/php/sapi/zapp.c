@@ -19,13 +19,28 @@
 /* opcache, compiled in; its source calls this zend_extension_entry, which zapp.mk renames. */
 extern zend_extension opcache_extension;
 
-/* Settings that hold unless php.ini or the command line says otherwise. */
+/* Settings that hold unless php.ini or the command line says otherwise. docs/php.md says what differs from Debian's. */
 static const char *const defaults[][2] = {
 	/* As in php.ini-production: what went wrong is for the log, not for visitors. */
 	{ "display_errors", "0" },
+	{ "display_startup_errors", "0" },
 	{ "log_errors", "1" },
+	{ "error_reporting", "22527" }, /* E_ALL & ~E_DEPRECATED & ~E_STRICT */
+	{ "zend.exception_ignore_args", "1" },
+	{ "zend.exception_string_param_max_len", "0" },
+	{ "zend.assertions", "-1" },
 	{ "variables_order", "GPCS" },
+	{ "request_order", "GP" },
 	{ "register_argc_argv", "0" },
+	/* A blank line or a byte order mark before the first tag does not lose a redirect. */
+	{ "output_buffering", "4096" },
+	/* <?xml is text. */
+	{ "short_open_tag", "0" },
+	{ "expose_php", "0" },
+	{ "max_input_time", "60" },
+	{ "session.gc_divisor", "1000" },
+	{ "session.sid_length", "26" },
+	{ "session.sid_bits_per_character", "5" },
 	/* The host measures time and processor, and ends an instance that uses too much. */
 	{ "max_execution_time", "0" },
 	/* An image cannot change under a running instance, so nothing is worth looking at twice. */
@@ -88,30 +103,81 @@ static char *get_variable(const char *name, size_t size)
 	return (char *) request_value(name, size);
 }
 
-/* One header line of PHP's, "Name: value". CGI's own "Status" is not for the client. */
-static bool add_header(const sapi_header_struct *header)
+/* A header's value: what stands between two places, without the blanks around it. */
+static const char *trimmed(const char *start, const char *end, size_t *size)
 {
-	const char *line = header->header, *end = line + header->header_len;
-	const char *colon = memchr(line, ':', header->header_len);
-	if (colon == NULL || (colon - line == 6 && strncasecmp(line, "Status", 6) == 0)) {
-		return true;
+	while (start < end && (*start == ' ' || *start == '\t')) {
+		start++;
 	}
-	const char *value = colon + 1;
-	while (value < end && (*value == ' ' || *value == '\t')) {
-		value++;
-	}
-	while (end > value && (end[-1] == ' ' || end[-1] == '\t')) {
+	while (end > start && (end[-1] == ' ' || end[-1] == '\t')) {
 		end--;
 	}
-	return answer_add(line, (size_t) (colon - line), value, (size_t) (end - value));
+	*size = (size_t) (end - start);
+	return start;
+}
+
+static bool is_named(const sapi_header_struct *header, const char *name)
+{
+	size_t size = strlen(name);
+	return header->header_len > size && header->header[size] == ':' && strncasecmp(header->header, name, size) == 0;
+}
+
+/* One header line of PHP's, "Name: value". */
+static bool add_header(const sapi_header_struct *header)
+{
+	const char *line = header->header, *colon = memchr(line, ':', header->header_len);
+	size_t size;
+	if (colon == NULL) {
+		return true;
+	}
+	const char *value = trimmed(colon + 1, line + header->header_len, &size);
+	return answer_add(line, (size_t) (colon - line), value, size);
+}
+
+/*
+ * The status as a script has put it, "404 Not Found", or NULL: as the FastCGI process manager has it, a line header('HTTP/1.1 404 …')
+ * goes before a header "Status", and the latter before a number.
+ */
+static const char *status_text(sapi_headers_struct *headers, size_t *size)
+{
+	zend_llist_position position;
+	const char *line = headers->http_status_line, *text;
+	if (headers->http_response_code != 200 && line != NULL && strncasecmp(line, "HTTP/", 5) == 0
+			&& (text = strchr(line, ' ')) != NULL) {
+		*size = strlen(++text);
+		return text;
+	}
+	for (sapi_header_struct *header = zend_llist_get_first_ex(&headers->headers, &position); header != NULL;
+			header = zend_llist_get_next_ex(&headers->headers, &position)) {
+		if (is_named(header, "Status")) {
+			return trimmed(header->header + sizeof "Status:" - 1, header->header + header->header_len, size);
+		}
+	}
+	return NULL;
 }
 
 static int send_headers(sapi_headers_struct *headers)
 {
 	zend_llist_position position;
-	answer_begin(headers->http_response_code != 0 ? headers->http_response_code : 200);
+	size_t size = 0;
+	int code = headers->http_response_code != 0 ? headers->http_response_code : 200;
+	const char *text = status_text(headers, &size);
+	if (text != NULL && size >= 3 && (size == 3 || text[3] == ' ') && atoi(text) >= 100 && atoi(text) <= 999) {
+		code = atoi(text);
+	} else {
+		text = NULL;
+	}
+	answer_begin(code);
+	/* The number is enough for a host that does not care for the words. */
+	if (text != NULL && size > 4 && !answer_add("Status", 6, text, size)) {
+		return SAPI_HEADER_SEND_FAILED;
+	}
 	for (sapi_header_struct *header = zend_llist_get_first_ex(&headers->headers, &position); header != NULL;
 			header = zend_llist_get_next_ex(&headers->headers, &position)) {
+		/* There is nothing that could have a type. */
+		if (is_named(header, "Status") || (code == 304 && is_named(header, "Content-Type"))) {
+			continue;
+		}
 		if (!add_header(header)) {
 			return SAPI_HEADER_SEND_FAILED;
 		}
