@@ -20,6 +20,7 @@ mod pack_php;
 mod pack_warm;
 mod pages;
 mod php_cli;
+mod php_elsewhere;
 mod phpt;
 mod roundtrip;
 mod run;

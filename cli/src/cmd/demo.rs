@@ -8,7 +8,6 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, bail};
 use imagefs::scan::{ScanOptions, scan};
 use imagefs::writer::{PackOptions, pack};
-use toolchain::guest::Guest;
 
 use super::serve;
 use crate::interpreter;
@@ -42,7 +41,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         );
     }
     say("building what is missing");
-    let php = Guest::Php.build().context("cannot build PHP")?;
+    let php = toolchain::guest::php::soonest().context("cannot build PHP")?;
     let (name, site) = if args.wordpress {
         say("assembling WordPress");
         (

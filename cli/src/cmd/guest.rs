@@ -9,6 +9,7 @@ use anyhow::Context;
 use clap::{Subcommand, ValueEnum};
 use serde_json::{Map, Value};
 use toolchain::guest::Guest;
+use toolchain::guest::php::Extensions;
 
 use crate::args::EXIT_CODES;
 use crate::output::Output;
@@ -50,6 +51,9 @@ struct Build {
     /// Guests
     #[arg(value_name = "GUEST", required = true)]
     guests: Vec<Name>,
+    /// Extensions of PHP: small (those that every build has), full, or names with commas between, as in gd,zip
+    #[arg(long, value_name = "SET", default_value = "full")]
+    with: String,
     /// One JSON document for each guest
     #[arg(long)]
     json: bool,
@@ -80,11 +84,12 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
 }
 
 fn build(args: &Build) -> anyhow::Result<Status> {
+    let with = Extensions::from(args.with.clone());
     for &Name(guest) in &args.guests {
         let start = Instant::now();
-        let kept = guest.path()?.is_some();
+        let kept = guest.path(&with)?.is_some();
         let path = guest
-            .build()
+            .build(&with)
             .with_context(|| format!("cannot build {}", guest.name()))?;
         // Nothing is held back: the next one may take minutes.
         let mut out = Output::new();
@@ -102,10 +107,11 @@ fn build(args: &Build) -> anyhow::Result<Status> {
 }
 
 fn path(args: &Build) -> anyhow::Result<Status> {
+    let with = Extensions::from(args.with.clone());
     let mut out = Output::new();
     let mut status = Status::Done;
     for &Name(guest) in &args.guests {
-        let path = guest.path()?;
+        let path = guest.path(&with)?;
         if path.is_none() {
             let name = guest.name();
             eprintln!("zapp: {name} has not been built; run: zapp guest build {name}");
@@ -125,10 +131,12 @@ fn list(json: bool) -> anyhow::Result<Status> {
     let mut out = Output::new();
     for guest in Guest::ALL {
         // A recipe that is gone is no reason not to list the others.
-        let path = guest.path().or_else(|error| match error {
-            toolchain::error::Error::NoSources { .. } => Ok(None),
-            error => Err(error),
-        })?;
+        let path = guest
+            .path(&Extensions::full())
+            .or_else(|error| match error {
+                toolchain::error::Error::NoSources { .. } => Ok(None),
+                error => Err(error),
+            })?;
         if json {
             let mut object = document(guest, path.as_deref());
             object.insert("about".into(), guest.about().into());

@@ -16,6 +16,7 @@ use imagefs::writer::{self, PackOptions, PackReport, Phase, Planned, Progress};
 use imagefs::{Class, Error, sqlite, tar};
 use serde_json::{Map, Value, json};
 use toolchain::guest::Guest;
+use toolchain::guest::php::Extensions;
 
 use super::{progress, shown};
 use crate::htaccess::{self, Unknown};
@@ -224,8 +225,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
 fn add_php(tree: &mut Tree, dry_run: bool, stop: &Arc<AtomicBool>) -> anyhow::Result<()> {
     toolchain::process::stop_on(stop);
     let php = match dry_run {
-        true => Guest::Php.path(),
-        false => Guest::Php.build().map(Some),
+        true => Guest::Php.path(&Extensions::full()),
+        false => Guest::Php.build(&Extensions::full()).map(Some),
     };
     match php.context("the site needs PHP (--php never packs it without)")? {
         Some(php) => interpreter::add(tree, &php)?,

@@ -9,21 +9,31 @@
 
 MAKEFLAGS += --no-builtin-rules
 .DELETE_ON_ERROR:
-.PHONY: prepared libraries
+.PHONY: prepared libraries set parts
 
+include $(RECIPE)/extensions.mk
 include $(RECIPE)/libraries.mk
 
-HEADERS := include/sqlite3.h include/zlib.h include/zconf.h include/libxml2/libxml/xmlversion.h
+HEADERS := include/sqlite3.h include/libxml2/libxml/xmlversion.h intl/include/libintl.h \
+	$(foreach library,$(LIBRARIES),$(addprefix include/,$(notdir $($(library).headers))) $(filter %.h,$($(library).needs)))
 
-STUBS := $(LIBRARIES:%=stub/lib%.a)
+STUBS := $(LIBRARIES:%=stub/lib%.a) $(if $(filter iconv,$(LIBRARIES)),gnu/include/iconv.h gnu/lib/libiconv.a)
+
+# What a build contains: part of its name, and what has to be unpacked.
+set:
+	@echo $(EXTENSIONS)
+parts:
+	@echo php sqlite $(patsubst z,zlib,$(patsubst xml2,libxml2,$(filter-out sqlite3,$(LIBRARIES))))
 
 # With all that configure waits for, so that it begins at once when make does.
 prepared: sqlite/sqlite3.c magic.bin $(HEADERS) $(STUBS)
 
-# SQLite as one file. Its makefile needs no configure for that, only tclsh and a compiler for the tools that write C.
+# SQLite as one file. Its makefile needs no configure for that, only tclsh and a compiler for the tools that write C. The header is made
+# earlier, and would be copied again, and all of PHP compiled again, whenever a build goes on.
 sqlite/sqlite3.c:
 	mkdir -p sqlite
-	$(MAKE) -C sqlite -f ../source/sqlite/main.mk TOP=../source/sqlite BCC=gcc TCC=gcc OPTS= sqlite3.c
+	$(MAKE) -C sqlite -f ../source/sqlite/main.mk TOP=../source/sqlite BCC=gcc TCC=gcc OPTS='$(SQLITE_PARSER)' sqlite3.c
+	touch sqlite/sqlite3.h
 
 sqlite/sqlite3.h: sqlite/sqlite3.c ;
 
@@ -37,9 +47,9 @@ include/%.h: sqlite/%.h
 	mkdir -p $(@D)
 	cp $< $@
 
-include/%.h: source/zlib/%.h
+intl/include/libintl.h:
 	mkdir -p $(@D)
-	cp $< $@
+	echo '#include_next <libintl.h>' >$@
 
 # Without threads, files that are compressed, the network, and what is only for its own debugging.
 include/libxml2/libxml/xmlversion.h: source/libxml2/include/libxml/xmlversion.h.in
@@ -51,7 +61,7 @@ include/libxml2/libxml/xmlversion.h: source/libxml2/include/libxml/xmlversion.h.
 	mv $@.tmp $@
 
 # configure wants something to link with; what it would ask about it is among the answers.
-stub/%.a:
+stub/%.a gnu/lib/%.a:
 	mkdir -p $(@D)
 	ar rcD $@
 
@@ -60,7 +70,8 @@ $(1).objects := $$($(1).files:%=lib/$(1)/%.o)
 
 $$($(1).objects): lib/$(1)/%.o: $$($(1).needs)
 	@mkdir -p $$(@D)
-	$$(CC) $$(if $$(filter $$*,$$($(1).halved)),$$(HALVED),-O2) -D_GNU_SOURCE $$($(1).options) -c $$($(1).source)/$$*.c -o $$@.tmp
+	$$(CC) $$(if $$(filter $$*,$$($(1).halved)),$$(HALVED),-O2) -D_GNU_SOURCE $$($(1).options) \
+		-c $$(if $$(filter $$*,$$($(1).made)),$(1)/$$*.c,$$(firstword $$(wildcard $$($(1).source:%=%/$$*.c)))) -o $$@.tmp
 	mv $$@.tmp $$@
 	@echo compiled $$@
 
@@ -68,6 +79,11 @@ lib/lib$(1).a: $$($(1).objects)
 	rm -f $$@
 	ar rcD $$@ $$^
 
+$(foreach header,$($(1).headers),
+include/$(notdir $(header)): $(header)
+	@mkdir -p include
+	cp $$< $$@
+)
 endef
 $(foreach library,$(LIBRARIES),$(eval $(call LIBRARY,$(library))))
 
@@ -85,15 +101,13 @@ configured: $(HEADERS) $(STUBS) $(wildcard $(ANSWERS)/*)
 	rm -rf php
 	mkdir php
 	cp $(ANSWERS)/configure php/answers
-	cd php && env CC='$(CC)' CFLAGS=-O2 CPPFLAGS=-D_GNU_SOURCE \
-		LIBXML_CFLAGS='-I$(CURDIR)/include/libxml2' LIBXML_LIBS='-L$(CURDIR)/stub -lxml2' \
-		ZLIB_CFLAGS='-I$(CURDIR)/include' ZLIB_LIBS='-L$(CURDIR)/stub -lz' \
-		SQLITE_CFLAGS='-I$(CURDIR)/include' SQLITE_LIBS='-L$(CURDIR)/stub -lsqlite3' \
+	cd php && env CC='$(CC)' CFLAGS=-O2 CPPFLAGS=-D_GNU_SOURCE $(call package,LIBXML,xml2,-I$(CURDIR)/include/libxml2) \
+		$(call package,ZLIB,z) $(call package,SQLITE,sqlite3) $(foreach extension,$(EXTENSIONS),$($(extension).environment)) \
 		../source/php/configure --cache-file=answers $(MACHINES) --prefix=/usr --with-config-file-path=/etc/php \
-		--disable-cgi --disable-phpdbg --without-pear --disable-phar --disable-posix --disable-opcache \
-		--without-pcre-jit --enable-mbstring --disable-mbregex --with-zlib --disable-zend-signals --disable-ipv6 \
-		--without-valgrind
-	cat $(ANSWERS)/php_config.h >>php/main/php_config.h
+		--disable-cgi --disable-phpdbg --without-pear --disable-opcache --without-pcre-jit --enable-mbstring --with-zlib \
+		--disable-zend-signals --disable-ipv6 --without-valgrind $(foreach extension,$(EXTENSIONS),$($(extension).configure)) \
+		$(foreach extension,$(filter-out $(EXTENSIONS),$(full)),$($(extension).without))
+	cat $(ANSWERS)/php_config.h $(wildcard $(EXTENSIONS:%=$(RECIPE)/config/%/php_config.h)) >>php/main/php_config.h
 	$(if $(PROFILE),tar -xf $(PROFILE) -C php)
 	touch $@
 

@@ -1,6 +1,5 @@
 # Sourced by `build`: how to get the archives that `sources` lists: from Debian, by apt with a configuration of its own (the user's
-# is left alone).
-
+# is left alone), or from npm.
 
 sources_table=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/sources
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
@@ -28,11 +27,24 @@ CONFIGURATION
 
 is_pinned() { [ -f "$1" ] && echo "$2  $1" | sha256sum --check --status; }
 
-# download PACKAGE=VERSION FILE SHA256 TARGET
+# download PACKAGE=VERSION|npm:PACKAGE@VERSION FILE SHA256 TARGET
 download() {
-    local configuration parts
-    configuration=$(apt_configuration)
+    local parts
     parts=$(mktemp -d "$cache/downloads/.fetch-XXXXXX")
+    case $1 in
+    npm:*) from_npm "${1#npm:}" ;;
+    *) from_debian "$@" ;;
+    esac
+    if is_pinned "$parts/$2" "$3"; then
+        mv "$parts/$2" "$4"
+    fi
+    rm -rf "$parts"
+    [ -f "$4" ]
+}
+
+from_debian() {
+    local configuration attempt
+    configuration=$(apt_configuration)
     say "fetching $1 from Debian"
     # apt refuses to fetch its lists twice at once.
     exec 6>"$cache/apt/lock"
@@ -43,12 +55,13 @@ download() {
         is_pinned "$parts/$2" "$3" && break
         [ "$attempt" = 1 ] && APT_CONFIG=$configuration apt-get update -qq >&2 || true
     done
-    if is_pinned "$parts/$2" "$3"; then
-        mv "$parts/$2" "$4"
-    fi
     exec 6>&-
-    rm -rf "$parts"
-    [ -f "$4" ]
+}
+
+from_npm() {
+    command -v npm >/dev/null || die "missing npm, which the source of $1 is fetched with"
+    say "fetching $1 from npm"
+    (cd "$parts" && npm pack --silent "$1" >/dev/null 2>&1) || true
 }
 
 # Prints the path of the archive of a part.
@@ -64,5 +77,5 @@ source_archive() {
             return
         fi
     done < <(grep -v '^#' "$sources_table")
-    die "no pinned source of $1 can be had from Debian"
+    die "no pinned source of $1 can be had"
 }

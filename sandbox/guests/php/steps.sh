@@ -10,6 +10,11 @@ gcc_version() {
     "$gcc" --version | sed -n '1s/^[^ ]* //p'
 }
 
+# ask TARGET: what the recipe says of itself.
+ask() {
+    make --silent --makefile="$here/recipe.mk" RECIPE="$here" WITH="$with" "$1"
+}
+
 # work_folder NAME: makes the work folder of that name and takes it; $work is where it is. Another recipe may be at work on the same
 # objects: a changed source of ours, or a build that was left alone.
 work_folder() {
@@ -36,8 +41,9 @@ unpack() {
         mkdir -p "$work/source/$part"
         tar -xf "$archive" --strip-components=1 -C "$work/source/$part"
     done
-    for patch in "$here"/patches/*.patch; do
-        patch --directory="$work/source/php" --strip=1 --forward <"$patch"
+    for patch in "$here"/patches/*/*.patch; do
+        part=$(basename "$(dirname "$patch")")
+        patch --directory="$work/source/$part" --strip=1 --forward <"$patch"
     done
     # The compiler sees the size of the array alone; recipe.mk makes an object of the bytes.
     (
@@ -63,7 +69,7 @@ compile() {
 run_make() {
     local log=$1
     shift
-    run_logged "$log" make --directory="$work" --makefile="$here/recipe.mk" --jobs="$jobs" RECIPE="$here" "$@"
+    run_logged "$log" make --directory="$work" --makefile="$here/recipe.mk" --jobs="$jobs" RECIPE="$here" WITH="$with" "$@"
 }
 
 # run_logged NAME FUNCTION [ARGUMENT]...: what it prints goes to $work/NAME.log, what it says of its progress to stderr.

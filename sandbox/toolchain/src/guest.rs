@@ -52,19 +52,19 @@ impl Guest {
         }
     }
 
-    /// Builds it, or returns what an earlier build of the same recipe left: a folder or a program.
-    pub fn build(self) -> Result<PathBuf, Error> {
+    /// Builds it, or returns what an earlier build of the same recipe left: a folder or a program. Only PHP has extensions.
+    pub fn build(self, with: &php::Extensions) -> Result<PathBuf, Error> {
         match self {
             Guest::Libc => sysroot(),
-            Guest::Php => php::build(),
+            Guest::Php => php::build(with),
         }
     }
 
     /// Where the finished build of the present recipe is, or `None` when it has not been built.
-    pub fn path(self) -> Result<Option<PathBuf>, Error> {
+    pub fn path(self, with: &php::Extensions) -> Result<Option<PathBuf>, Error> {
         match self {
             Guest::Libc => Ok(sysroot_path().ok().filter(|folder| folder.is_dir())),
-            Guest::Php => php::path(),
+            Guest::Php => php::path(with),
         }
     }
 }

@@ -13,13 +13,46 @@ use crate::process::{Stream, read};
 
 const RECIPE: &str = "sandbox/guests/php/build";
 
+/// The extensions that PHP is built with, beside those it always has: a set of the recipe, or a list with commas.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Extensions(String);
+
+impl Extensions {
+    /// None: what is there soonest.
+    #[must_use]
+    pub fn small() -> Extensions {
+        Extensions("small".into())
+    }
+
+    /// All that the recipe knows: what a site may ask for.
+    #[must_use]
+    pub fn full() -> Extensions {
+        Extensions("full".into())
+    }
+}
+
+impl From<String> for Extensions {
+    /// The recipe checks the names.
+    fn from(list: String) -> Extensions {
+        Extensions(list)
+    }
+}
+
+/// The full PHP when it has been built, and otherwise the small one, which is built sooner.
+pub fn soonest() -> Result<PathBuf, Error> {
+    match path(&Extensions::full())? {
+        Some(built) => Ok(built),
+        None => build(&Extensions::small()),
+    }
+}
+
 /// Builds PHP, or returns the finished program of the same recipe, libc, rewriter and GCC.
-pub fn build() -> Result<PathBuf, Error> {
+pub fn build(with: &Extensions) -> Result<PathBuf, Error> {
     let recipe = recipe()?;
     // GCC first: its version is part of the names.
     ensure_tools(&["gcc"])?;
-    libc_and_sources(&recipe)?;
-    if let Some(built) = path()? {
+    libc_and_sources(&recipe, with)?;
+    if let Some(built) = path(with)? {
         return Ok(built);
     }
     let cache = cache_folder();
@@ -31,7 +64,7 @@ pub fn build() -> Result<PathBuf, Error> {
     let compiler = compiler(scratch.path())?;
     let mut command = script(&recipe)?;
     command
-        .arg("guest")
+        .args(["--with", &with.0, "guest"])
         .arg(compiler)
         .env("TMPDIR", scratch.path())
         .env("ZAPP_PROGRESS", "1");
@@ -49,12 +82,12 @@ pub fn build() -> Result<PathBuf, Error> {
 }
 
 /// Builds the libc, and beside it unpacks what PHP is made of: most of the one needs all processors, the other one.
-fn libc_and_sources(recipe: &Path) -> Result<(), Error> {
+fn libc_and_sources(recipe: &Path, with: &Extensions) -> Result<(), Error> {
     if sysroot_path()?.is_dir() {
         return Ok(());
     }
     let mut command = script(recipe)?;
-    command.args(["prepare", "guest", "-"]);
+    command.args(["prepare", "--with", &with.0, "guest", "-"]);
     std::thread::scope(|scope| {
         // Should it fail, the build itself fails at the same place, and says why.
         let beside = scope.spawn(move || read(&mut command, |_| ()));
@@ -65,12 +98,15 @@ fn libc_and_sources(recipe: &Path) -> Result<(), Error> {
 }
 
 /// The finished program, when there is one.
-pub fn path() -> Result<Option<PathBuf>, Error> {
+pub fn path(with: &Extensions) -> Result<Option<PathBuf>, Error> {
     // Without GCC its version is not known, which is part of the name.
     let Ok(mut command) = script(&recipe()?) else {
         return Ok(None);
     };
-    let printed = read(command.args(["path", "guest", "-"]), |_| ())?;
+    let printed = read(
+        command.args(["path", "--with", &with.0, "guest", "-"]),
+        |_| (),
+    )?;
     Ok(last_line(&printed.out).filter(|_| printed.status.success()))
 }
 
