@@ -27,6 +27,7 @@ memory = "64M"
 body = "64K"
 [warmup]
 urls = ["/", "/again"]
+compile = false
 "#;
 
 /// The image with the guest, made once; the reason when it cannot be.
