@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use crate::guest::{downloads, running_below};
+use crate::guest::{downloads, nothing_goes_on_below};
 use crate::support::{Run, Scratch, ZAPP, command};
 
 /// Writes the names of objects into a log, and nothing into them; what it preprocesses, GCC does.
@@ -121,7 +121,7 @@ fn an_interrupted_build_goes_on_where_it_was() {
     interrupt(&child);
     stderr.read_to_string(&mut heard).expect("UTF-8");
     assert_eq!(child.wait().expect("it ends").code(), Some(130), "{heard}");
-    assert_eq!(running_below(&bench.cache()), Vec::<String>::new());
+    nothing_goes_on_below(&bench.cache());
     assert_eq!(bench.left(), ["work"], "no program, nothing half done");
     let steps: Vec<&str> = heard.lines().collect();
     assert_eq!(
@@ -191,7 +191,7 @@ fn a_terminal_shows_how_far_it_is_and_ctrl_c_ends_it() {
     screen.read_to_end(&mut seen).expect("read");
     let text = String::from_utf8_lossy(&seen);
     assert_eq!(child.wait().expect("it ends").code(), Some(130), "{text}");
-    assert_eq!(running_below(&bench.cache()), Vec::<String>::new());
+    nothing_goes_on_below(&bench.cache());
     let lines: Vec<&str> = text.trim_end().split('\n').map(str::trim_end).collect();
     assert_eq!(
         lines.len(),
