@@ -105,6 +105,15 @@ fn is_run(case: &Case) -> bool {
     case.handler == "guest" && ![413, 503].contains(&case.status)
 }
 
+/// A server that writes its access log as JSON.
+fn logging(image: &Path, log: &Path) -> Server {
+    let file = log.to_str().unwrap();
+    Server::start(
+        image,
+        &["--access-log", file, "--access-log-format", "json"],
+    )
+}
+
 #[test]
 fn each_request_for_a_file_is_said_in_one_way() {
     let scratch = Scratch::new();
@@ -121,15 +130,7 @@ fn each_request_for_a_file_is_said_in_one_way() {
         ],
     );
     let log = scratch.path("access.log");
-    let server = Server::start(
-        &image,
-        &[
-            "--access-log",
-            log.to_str().unwrap(),
-            "--access-log-format",
-            "json",
-        ],
-    );
+    let server = logging(&image, &log);
     let nobody = |request, status| Case {
         has_site: false,
         ..case(request, status, "refused")
@@ -203,15 +204,7 @@ fn each_request_for_a_program_is_said_in_one_way() {
     };
     let scratch = Scratch::new();
     let log = scratch.path("access.log");
-    let server = Server::start(
-        &image,
-        &[
-            "--access-log",
-            log.to_str().unwrap(),
-            "--access-log-format",
-            "json",
-        ],
-    );
+    let server = logging(&image, &log);
     let cases = [
         case("GET /x?y=1", 200, "guest"),
         Case {

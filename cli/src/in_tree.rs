@@ -2,10 +2,7 @@
 
 use imagefs::tree::{Node, NodeId, Tree};
 use imagefs::{Error, Kind, writer};
-use server::Look;
-
-/// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
-const SYMLINKS_MAX: u32 = 40;
+use server::{Look, follow};
 
 /// A tree, by the paths of its files.
 #[derive(Clone, Copy, Debug)]
@@ -14,35 +11,11 @@ pub(crate) struct InTree<'a>(pub(crate) &'a Tree);
 impl InTree<'_> {
     /// The directories from the top to what a path leads to, and that itself, symlinks followed.
     fn resolve(&self, path: &[u8]) -> Option<Vec<(NodeId, Vec<u8>)>> {
-        let mut stack = vec![(0, Vec::new())];
-        let mut pending: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(Vec::from).collect();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    // Above the top is the top.
-                    stack.truncate((stack.len() - 1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
-            let at = stack.last().expect("the top stays").0;
-            let next = self.0.child(at, &name)?;
-            let Node::Symlink { target, .. } = self.0.node(next) else {
-                stack.push((next, name));
-                continue;
-            };
-            links += 1;
-            if links > SYMLINKS_MAX {
-                return None;
-            }
-            if target.starts_with(b"/") {
-                stack.truncate(1);
-            }
-            pending.extend(target.split(|&b| b == b'/').rev().map(Vec::from));
-        }
-        Some(stack)
+        let target = |id| match self.0.node(id) {
+            Node::Symlink { target, .. } => Some(&target[..]),
+            _ => None,
+        };
+        follow(0, path, |at, name| self.0.child(at, name), target)
     }
 
     fn node(&self, path: &str) -> Option<&Node> {

@@ -37,6 +37,7 @@ pub use site::ceilings::Ceilings;
 pub use site::manifest::layers::{Effective, Origin, Row};
 pub use site::manifest::{MANIFEST_PATH, Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
 pub use site::rules::{HTACCESS, Input, findings};
+pub use site::symlinks::follow;
 pub use site::units::{Size, Span};
 pub use site::{Site, SiteError};
 

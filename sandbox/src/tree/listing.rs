@@ -304,6 +304,19 @@ mod tests {
             self.reading = Some(reading);
             names
         }
+
+        /// All names, one a reading; `change` happens to each when it has been read.
+        fn read_singly(&mut self, change: impl Fn(&mut Shelf, &str)) -> String {
+            let mut seen = String::new();
+            loop {
+                let name = self.read(1);
+                if name.is_empty() {
+                    return seen;
+                }
+                change(self, &name);
+                seen += &name;
+            }
+        }
     }
 
     #[test]
@@ -316,32 +329,14 @@ mod tests {
     #[test]
     fn removing_what_was_read_skips_nothing() {
         let mut shelf = Shelf::new();
-        let mut seen = String::new();
-        loop {
-            let name = shelf.read(1);
-            if name.is_empty() {
-                break;
-            }
-            shelf.remove(&name);
-            seen += &name;
-        }
-        assert_eq!(seen, "bdface");
+        assert_eq!(shelf.read_singly(Shelf::remove), "bdface");
         assert!(shelf.view.is_empty(&shelf.trees, shelf.directory));
     }
 
     #[test]
     fn what_is_replaced_while_it_is_read_is_shown_once() {
         let mut shelf = Shelf::new();
-        let mut seen = String::new();
-        loop {
-            let name = shelf.read(1);
-            if name.is_empty() {
-                break;
-            }
-            shelf.replace(&name);
-            seen += &name;
-        }
-        assert_eq!(seen, "bdface");
+        assert_eq!(shelf.read_singly(Shelf::replace), "bdface");
         // Whoever begins anew sees them where they are now.
         (shelf.reading, shelf.position) = (None, POINTS);
         assert_eq!(shelf.read(9), "abcdef");

@@ -10,6 +10,7 @@ pub(crate) mod read_only;
 pub(crate) mod route;
 mod rule_files;
 pub(crate) mod rules;
+pub(crate) mod symlinks;
 mod types;
 pub(crate) mod units;
 

@@ -10,6 +10,7 @@ use imagefs::{Image, Ino, Kind};
 
 use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::path::{SitePath, encode};
+use crate::site::symlinks::SYMLINKS_MAX;
 use crate::site::types;
 
 /// What answers a path.
@@ -59,9 +60,6 @@ pub(crate) struct Ruled {
     /// Who has signed in, and how.
     pub(crate) user: Option<(Vec<u8>, String)>,
 }
-
-/// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
-const SYMLINKS_MAX: u32 = 40;
 
 /// Where a walk along a path ended.
 #[derive(Debug)]

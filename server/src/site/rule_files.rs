@@ -6,9 +6,7 @@ use htaccess::{Files, Stat};
 use imagefs::{Image, Ino, Kind};
 
 use crate::site::apps::Look;
-
-/// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
-const SYMLINKS_MAX: u32 = 40;
+use crate::site::symlinks::follow;
 
 /// The files of an image, as rules ask about them.
 #[derive(Debug)]
@@ -18,33 +16,8 @@ impl InImage {
     /// What a path leads to, and its path without symlinks.
     pub(super) fn find(&self, path: &[u8]) -> Option<(Ino, Vec<u8>)> {
         let image = &self.0;
-        let mut stack: Vec<(Ino, Vec<u8>)> = vec![(image.root(), Vec::new())];
-        let mut pending: Vec<Vec<u8>> = path.split(|&b| b == b'/').rev().map(Vec::from).collect();
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            match name.as_slice() {
-                b"" | b"." => continue,
-                b".." => {
-                    stack.truncate((stack.len() - 1).max(1));
-                    continue;
-                }
-                _ => {}
-            }
-            let next = image.child(stack.last().expect("the top stays").0, &name)?;
-            if image.kind(next) != Kind::Symlink {
-                stack.push((next, name));
-                continue;
-            }
-            links += 1;
-            if links > SYMLINKS_MAX {
-                return None;
-            }
-            let target = image.read_link(next).expect("it is a symlink");
-            if target.starts_with(b"/") {
-                stack.truncate(1);
-            }
-            pending.extend(target.split(|&b| b == b'/').rev().map(Vec::from));
-        }
+        let child = |at, name: &[u8]| image.child(at, name);
+        let stack = follow(image.root(), path, child, |ino| image.read_link(ino))?;
         let names: Vec<&[u8]> = stack.iter().map(|(_, name)| &name[..]).collect();
         let ino = stack.last().expect("the top stays").0;
         Some((ino, names.join(&b'/')))
