@@ -214,17 +214,7 @@ pub(crate) fn packed(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
     let image = scratch.path("site.zapp");
     let frames = "*.css=zframe";
     zapp(args![
-        "pack",
-        "--force",
-        "--php",
-        "never",
-        "--mtime",
-        "1000000000",
-        "--class",
-        frames,
-        dir,
-        "-o",
-        image
+        "pack", "--force", "--php", "never", "--class", frames, dir, "-o", image
     ])
     .ok();
     image

@@ -30,9 +30,16 @@ pub(crate) fn add(tree: &mut Tree, php: &Path) -> anyhow::Result<()> {
     put(tree, PROGRAM_PATH, &Arc::new(file))
 }
 
-/// Puts a file as it is now into a directory of the tree's root, without copying it; what is there makes way.
+/// Puts a file as it is now into a directory of the tree's root, without copying it; what is there makes way. Its time is that
+/// of the root, so that the image depends on the site alone.
 pub(crate) fn put(tree: &mut Tree, path: &str, file: &Arc<File>) -> anyhow::Result<()> {
     let size = file.metadata()?.size();
+    let root = tree.node(0).meta();
+    let meta = Meta {
+        mtime: root.mtime,
+        mtime_ns: root.mtime_ns,
+        ..Meta::default()
+    };
     let source = Source::Stored {
         file: Arc::clone(file),
         offset: 0,
@@ -46,7 +53,7 @@ pub(crate) fn put(tree: &mut Tree, path: &str, file: &Arc<File>) -> anyhow::Resu
         Some(dir) => dir,
         None => {
             let node = Node::Dir {
-                meta: Meta::default(),
+                meta: meta.clone(),
                 entries: Default::default(),
                 parent: 0,
                 depth: 0,
@@ -55,7 +62,6 @@ pub(crate) fn put(tree: &mut Tree, path: &str, file: &Arc<File>) -> anyhow::Resu
         }
     };
     tree.unlink(dir, name.as_bytes());
-    let meta = Meta::default();
     let file = Node::File { meta, size, source };
     tree.add(dir, name.as_bytes(), file)?;
     Ok(())

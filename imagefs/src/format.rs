@@ -58,8 +58,8 @@ pub const FILE_SIZE_MAX: u64 = 1 << 56;
 pub const XATTR_VALUE_MAX: usize = 65536;
 /// Largest zstd window of a frame: what HTTP clients must support is 8 MiB (RFC 9659).
 pub const WINDOW_LOG_MAX: u32 = 23;
-/// Times of files when neither `SOURCE_DATE_EPOCH` nor `--mtime` says otherwise: 1980-01-01. Never 0: PHP's opcache
-/// refuses to cache files whose mtime is 0.
+/// Time of what has none, such as a directory that an archive only implies: 1980-01-01. Never 0: PHP's opcache refuses to
+/// cache files whose mtime is 0.
 pub const DEFAULT_MTIME: i64 = 315_532_800;
 
 /// Start of the file.

@@ -14,23 +14,40 @@ use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 
 use crate::error::{Error, printable};
-use crate::format::{DEFAULT_MTIME, SYMLINK_MAX};
+use crate::format::SYMLINK_MAX;
 use crate::ignore_file::{IGNORE_FILE, Ignores};
 use crate::tree::{DiskFile, Meta, Node, NodeId, Source, Tree, Xattrs};
 
 /// Modification times in the image.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum MtimePolicy {
-    /// The same for all files, seconds since 1970.
-    Fixed(i64),
     /// As in the source, to the nanosecond.
+    #[default]
     Keep,
+    /// As in the source, but none later than this, in seconds since 1970.
+    Clamp(i64),
+    /// The same for all files, in seconds since 1970.
+    Fixed(i64),
 }
 
-impl Default for MtimePolicy {
-    /// 1980-01-01.
-    fn default() -> Self {
-        MtimePolicy::Fixed(DEFAULT_MTIME)
+impl MtimePolicy {
+    /// The time in the image of a file whose time in the source is this: seconds and nanoseconds.
+    #[must_use]
+    pub fn apply(self, source: (i64, u32)) -> (i64, u32) {
+        match self {
+            MtimePolicy::Keep => source,
+            MtimePolicy::Clamp(latest) => source.min((latest, 0)),
+            MtimePolicy::Fixed(mtime) => (mtime, 0),
+        }
+    }
+
+    /// The time that files of the image may have which are not as old as it says.
+    #[must_use]
+    pub fn given(self) -> Option<i64> {
+        match self {
+            MtimePolicy::Keep => None,
+            MtimePolicy::Clamp(mtime) | MtimePolicy::Fixed(mtime) => Some(mtime),
+        }
     }
 }
 
@@ -307,13 +324,8 @@ impl Scan<'_> {
     }
 
     fn plain_meta(&self, stat: &Stat, perm: u16) -> Meta {
-        let (mtime, mtime_ns) = match self.options.mtime {
-            MtimePolicy::Fixed(mtime) => (mtime, 0),
-            MtimePolicy::Keep => (
-                stat.st_mtime,
-                u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
-            ),
-        };
+        let nanoseconds = u32::try_from(stat.st_mtime_nsec).unwrap_or(0);
+        let (mtime, mtime_ns) = self.options.mtime.apply((stat.st_mtime, nanoseconds));
         let (uid, gid) = match self.options.owner {
             OwnerPolicy::Fixed(uid, gid) => (uid, gid),
             OwnerPolicy::Keep => (stat.st_uid, stat.st_gid),

@@ -27,7 +27,8 @@ use crate::{interpreter, interrupt, warm};
 
 /// Packs a directory or a tar archive into an image
 ///
-/// The same tree gives the same bytes, whoever packs it, when and where. The image is written under a temporary name,
+/// The same tree with the same times gives the same bytes, whoever packs it, when and where; a fresh checkout has other times,
+/// and --mtime gives it one for all. The image is written under a temporary name,
 /// compared with the source byte for byte, and then renamed. Whatever the image has otherwise than the source is said
 /// on stderr. An image packed with --warm holds the memory of a program and differs each time. Files are left out only
 /// by --exclude and by .zappignore files (syntax of .gitignore).
@@ -70,7 +71,7 @@ pub(crate) struct Args {
         hide_default_value = true
     )]
     jobs: usize,
-    /// Modification times: keep, or seconds since 1970 for all files [default: SOURCE_DATE_EPOCH, else 1980-01-01]
+    /// Modification times: keep, or seconds since 1970 for all files [default: keep, but none after SOURCE_DATE_EPOCH]
     #[arg(long, value_name = "TIME", value_parser = mtime)]
     mtime: Option<MtimePolicy>,
     /// Owners: keep, or UID:GID for all files
@@ -168,7 +169,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         Some(policy) => policy,
         None => source_date_epoch()?,
     };
-    if mtime == MtimePolicy::Fixed(0) {
+    if mtime.given() == Some(0) {
         eprintln!("zapp: warning: PHP's opcache does not cache files whose modification time is 0");
     }
     let mut tree = read(args, mtime, &output, &stop)?;
@@ -189,6 +190,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
             mode: mode(args.sqlite),
             ..sqlite::Options::default()
         },
+        given_mtime: mtime.given(),
         force: args.force,
         tool: concat!("zapp ", env!("CARGO_PKG_VERSION")).into(),
     };
@@ -267,14 +269,14 @@ fn output(args: &Args) -> anyhow::Result<PathBuf> {
     Ok(image.into())
 }
 
-/// The time that builds agree on (reproducible-builds.org), or 1980-01-01.
+/// Times as they are, but none after the one that builds agree on (reproducible-builds.org).
 fn source_date_epoch() -> anyhow::Result<MtimePolicy> {
     match std::env::var_os("SOURCE_DATE_EPOCH") {
-        None => Ok(MtimePolicy::default()),
+        None => Ok(MtimePolicy::Keep),
         Some(text) => text
             .to_str()
             .and_then(|text| text.parse().ok())
-            .map(MtimePolicy::Fixed)
+            .map(MtimePolicy::Clamp)
             .context("SOURCE_DATE_EPOCH is not a number of seconds"),
     }
 }

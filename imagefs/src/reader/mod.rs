@@ -163,6 +163,16 @@ impl Image {
         &self.0.map[t.off..t.off + t.rows]
     }
 
+    /// The time that packing gave to files instead of their own, if it did: of a file that has it, it says nothing.
+    pub fn given_mtime(&self) -> Option<i64> {
+        #[derive(serde::Deserialize)]
+        struct Given {
+            given_mtime: Option<i64>,
+        }
+        let given: Option<Given> = serde_json::from_slice(self.build_info()).ok();
+        given.and_then(|given| given.given_mtime)
+    }
+
     /// The file the image is mapped from.
     pub fn file(&self) -> &File {
         &self.0.file

@@ -120,9 +120,7 @@ pub fn read(input: impl Read, options: &ReadOptions) -> Result<Archive, TarError
 /// Metadata of a directory that the archive implies but does not hold.
 fn implied(options: &ReadOptions) -> Meta {
     let mut meta = Meta::default();
-    if let MtimePolicy::Fixed(mtime) = options.mtime {
-        meta.mtime = mtime;
-    }
+    (meta.mtime, meta.mtime_ns) = options.mtime.apply((meta.mtime, meta.mtime_ns));
     if let OwnerPolicy::Fixed(uid, gid) = options.owner {
         (meta.uid, meta.gid) = (uid, gid);
     }
@@ -251,9 +249,7 @@ impl Import<'_> {
             xattrs: (!xattrs.is_empty()).then(|| Box::new(xattrs)),
             ..implied(self.options)
         };
-        if self.options.mtime == MtimePolicy::Keep {
-            (meta.mtime, meta.mtime_ns) = member.mtime;
-        }
+        (meta.mtime, meta.mtime_ns) = self.options.mtime.apply(member.mtime);
         if self.options.owner == OwnerPolicy::Keep {
             (meta.uid, meta.gid) = (member.uid, member.gid);
         }

@@ -38,6 +38,8 @@ pub struct PackOptions {
     pub jobs: usize,
     /// What to do with SQLite databases.
     pub sqlite: sqlite::Options,
+    /// The time that files of the tree were given instead of their own, if they were. The image tells its readers.
+    pub given_mtime: Option<i64>,
     /// Replace an existing image.
     pub force: bool,
     /// Name and version of the calling tool, for the image's build information.
@@ -51,6 +53,7 @@ impl Default for PackOptions {
             classes: Vec::new(),
             jobs: 0,
             sqlite: sqlite::Options::default(),
+            given_mtime: None,
             force: false,
             tool: concat!("imagefs ", env!("CARGO_PKG_VERSION")).into(),
         }

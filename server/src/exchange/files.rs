@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -33,6 +34,8 @@ const TOUCHED: u8 = 16;
 pub(crate) struct StaticFiles {
     image: Image,
     site: SiteSection,
+    /// The time that says nothing of a file.
+    given_mtime: Option<i64>,
     known: Arc<[AtomicU8]>,
 }
 
@@ -51,6 +54,7 @@ impl StaticFiles {
         StaticFiles {
             image: image.clone(),
             site: manifest.site.clone(),
+            given_mtime: image.given_mtime(),
             known,
         }
     }
@@ -80,11 +84,12 @@ impl StaticFiles {
         } else {
             (Stored::Plain, stat.size)
         };
-        let head = self.head(file, &stat, stored);
-        if is_precondition_failed(request.headers, &head, &stat) {
+        let modified = modified(&stat, self.given_mtime);
+        let head = self.head(file, &stat, modified, stored);
+        if is_precondition_failed(request.headers, &head, modified) {
             return Ok(status_only(StatusCode::PRECONDITION_FAILED));
         }
-        if is_not_modified(request.headers, &head, &stat) {
+        if is_not_modified(request.headers, &head, modified) {
             return Ok(not_modified(head));
         }
         let selected = range::select(request.method, request.headers, &head, size);
@@ -93,12 +98,18 @@ impl StaticFiles {
     }
 
     /// The headers of a file's response, whatever its status.
-    fn head(&self, file: &StaticFile, stat: &Stat, stored: Stored) -> HeaderMap {
+    fn head(
+        &self,
+        file: &StaticFile,
+        stat: &Stat,
+        modified: Option<SystemTime>,
+        stored: Stored,
+    ) -> HeaderMap {
         let mut head = HeaderMap::new();
         let text = |text: &str| HeaderValue::from_str(text).expect("ASCII without controls");
         let hash = self.image.content_hash(file.ino).unwrap_or_default();
         head.insert(header::ETAG, text(&etag(&hash, stored)));
-        if let Some(time) = modified(stat) {
+        if let Some(time) = modified {
             head.insert(header::LAST_MODIFIED, text(&httpdate::fmt_http_date(time)));
         }
         if let Ok(media_type) = HeaderValue::from_str(&file.media_type) {
@@ -280,22 +291,31 @@ mod tests {
 
     use http_body_util::BodyExt;
     use hyper::body::Body as _;
-    use imagefs::scan::{ScanOptions, scan};
+    use imagefs::scan::{MtimePolicy, ScanOptions, scan};
     use imagefs::writer::{PackOptions, pack};
     use std::pin::Pin;
     use std::task::{Context, Waker};
 
     /// An image with one file, stored in a class of its own.
     fn image(name: &str, content: &[u8], class: Class) -> (Image, StaticFile) {
+        timed(name, content, class, MtimePolicy::Keep)
+    }
+
+    fn timed(name: &str, content: &[u8], class: Class, mtime: MtimePolicy) -> (Image, StaticFile) {
         let folder = tempfile::tempdir().unwrap();
         let (tree, path) = (folder.path().join("tree"), folder.path().join("image"));
         std::fs::create_dir(&tree).unwrap();
         std::fs::write(tree.join(name), content).unwrap();
         let options = PackOptions {
             classes: vec![("*".to_owned(), class)],
+            given_mtime: mtime.given(),
             ..PackOptions::default()
         };
-        let tree = scan(&tree, &ScanOptions::default()).unwrap().tree;
+        let scanning = ScanOptions {
+            mtime,
+            ..ScanOptions::default()
+        };
+        let tree = scan(&tree, &scanning).unwrap().tree;
         pack(tree, &options, &path, &|_| (), &false.into()).unwrap();
         let image = Image::ingest(&path).unwrap();
         let file = StaticFile {
@@ -341,24 +361,28 @@ mod tests {
     // case reported-stale-304-after-swap
     #[tokio::test]
     async fn a_time_that_all_files_have_validates_nothing() {
-        let (image, file) = image("a.txt", b"0123456789", Class::Raw);
-        let files = StaticFiles::new(&image, &Manifest::of_image(&image).unwrap());
         const DATE: &str = "Tue, 01 Jan 1980 00:00:00 GMT";
+        const DAY: i64 = 24 * 60 * 60;
         let range = (header::RANGE, "bytes=5-");
-        for (headers, status) in [
-            (&[][..], 200),
-            (&[(header::IF_MODIFIED_SINCE, DATE)], 200),
-            (
-                &[(header::IF_UNMODIFIED_SINCE, "Tue, 01 Jan 1974 00:00:00 GMT")],
-                200,
-            ),
-            (&[(header::IF_RANGE, DATE), range.clone()], 200),
-            (&[range], 206),
-        ] {
-            let reply = with(&files, &file, headers).await;
-            assert_eq!(reply.status(), status, "{headers:?}");
-            assert!(reply.headers().get(header::LAST_MODIFIED).is_none());
-            assert!(reply.headers().get(header::ETAG).is_some());
+        // By --mtime, and by a SOURCE_DATE_EPOCH that is older than the file.
+        for policy in [MtimePolicy::Fixed(DAY), MtimePolicy::Clamp(DAY)] {
+            let (image, file) = timed("a.txt", b"0123456789", Class::Raw, policy);
+            let files = StaticFiles::new(&image, &Manifest::of_image(&image).unwrap());
+            for (headers, status) in [
+                (&[][..], 200),
+                (&[(header::IF_MODIFIED_SINCE, DATE)], 200),
+                (
+                    &[(header::IF_UNMODIFIED_SINCE, "Thu, 01 Jan 1970 00:00:00 GMT")],
+                    200,
+                ),
+                (&[(header::IF_RANGE, DATE), range.clone()], 200),
+                (std::slice::from_ref(&range), 206),
+            ] {
+                let reply = with(&files, &file, headers).await;
+                assert_eq!(reply.status(), status, "{headers:?}");
+                assert!(reply.headers().get(header::LAST_MODIFIED).is_none());
+                assert!(reply.headers().get(header::ETAG).is_some());
+            }
         }
     }
 

@@ -24,10 +24,10 @@ pub(crate) fn etag(hash: &[u8; 32], stored: Stored) -> String {
     text
 }
 
-/// When a file was changed, if its time says so. The time that the packer gives to all files stays the same when contents
-/// change: who compared by it would keep the old ones for ever, or join halves of two files.
-pub(crate) fn modified(stat: &Stat) -> Option<SystemTime> {
-    if stat.mtime == imagefs::format::DEFAULT_MTIME {
+/// When a file was changed, if its time says so. A time that packing gave to files stays the same when contents change: who
+/// compared by it would keep the old ones for ever, or join halves of two files.
+pub(crate) fn modified(stat: &Stat, given_mtime: Option<i64>) -> Option<SystemTime> {
+    if stat.mtime == imagefs::format::DEFAULT_MTIME || Some(stat.mtime) == given_mtime {
         return None;
     }
     // httpdate cannot write years after 9999.
@@ -59,22 +59,30 @@ fn date(headers: &HeaderMap, name: &HeaderName) -> Option<SystemTime> {
 }
 
 /// RFC 9110, 13.2.2: `If-Match` decides when there is one, `If-Unmodified-Since` only otherwise.
-pub(crate) fn is_precondition_failed(headers: &HeaderMap, head: &HeaderMap, stat: &Stat) -> bool {
+pub(crate) fn is_precondition_failed(
+    headers: &HeaderMap,
+    head: &HeaderMap,
+    modified: Option<SystemTime>,
+) -> bool {
     if headers.contains_key(header::IF_MATCH) {
         return !names_tag(headers, &header::IF_MATCH, head, false);
     }
-    match (date(headers, &header::IF_UNMODIFIED_SINCE), modified(stat)) {
+    match (date(headers, &header::IF_UNMODIFIED_SINCE), modified) {
         (Some(since), Some(modified)) => modified > since,
         _ => false,
     }
 }
 
 /// RFC 9110, 13.2.2: the entity tag decides when there is one, the date only otherwise.
-pub(crate) fn is_not_modified(headers: &HeaderMap, head: &HeaderMap, stat: &Stat) -> bool {
+pub(crate) fn is_not_modified(
+    headers: &HeaderMap,
+    head: &HeaderMap,
+    modified: Option<SystemTime>,
+) -> bool {
     if headers.contains_key(header::IF_NONE_MATCH) {
         return names_tag(headers, &header::IF_NONE_MATCH, head, true);
     }
-    match (date(headers, &header::IF_MODIFIED_SINCE), modified(stat)) {
+    match (date(headers, &header::IF_MODIFIED_SINCE), modified) {
         (Some(since), Some(modified)) => modified <= since,
         _ => false,
     }

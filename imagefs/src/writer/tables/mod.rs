@@ -335,6 +335,7 @@ fn build_info(work: &Work<'_>) -> String {
         "zstd": zstd::zstd_safe::version_string(),
         "sqlite": sqlite::version(),
         "level": options.level,
+        "given_mtime": options.given_mtime,
         "classes": classes,
         "sqlite_mode": format!("{:?}", options.sqlite.mode).to_lowercase(),
     })
