@@ -236,3 +236,64 @@ fn the_log_beside_any_name_of_a_database_is_merged() {
         .code(2)
         .says("is one file with data/live.db, and each name has a log of its own");
 }
+
+/// A shell that is killed with everything it runs.
+struct Writer(std::process::Child);
+
+impl Writer {
+    /// One row to each of two tables in each transaction, again and again, from a new connection each time.
+    fn start(database: &Path, mode: &str) -> Writer {
+        let tables = format!("PRAGMA journal_mode={mode}; CREATE TABLE a(x); CREATE TABLE b(x);");
+        sqlite3(database.to_str().unwrap(), &tables).ok();
+        let writes = "while [ ! -e \"$0.stop\" ]; do sqlite3 -batch -cmd '.timeout 10000' \"$0\" \"$1\" || exit 1; done";
+        let rows = "BEGIN IMMEDIATE; INSERT INTO a VALUES (zeroblob(3000));
+            INSERT INTO b VALUES (zeroblob(3000)); COMMIT;";
+        let mut shell = Command::new("sh");
+        shell.args(["-c", writes]).arg(database).arg(rows);
+        Writer(shell.spawn().unwrap())
+    }
+
+    /// Ends it after its last transaction. None may have failed.
+    fn stop(mut self, database: &Path) {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".stop");
+        fs::write(&name, "").unwrap();
+        assert!(self.0.wait().unwrap().success(), "the writer was disturbed");
+        fs::remove_file(name).unwrap();
+    }
+}
+
+/// A database that is written all the time was refused 25 times of 25.
+// case site-pack-live
+#[test]
+fn a_database_that_is_being_written_is_packed() {
+    if !have("sqlite3") {
+        skip!("no sqlite3 shell (apt-get install sqlite3)");
+    }
+    let scratch = Scratch::new();
+    for mode in ["WAL", "DELETE"] {
+        let source = scratch.dir(mode);
+        let database = source.join("d.sqlite");
+        fs::write(source.join("index.html"), "live").unwrap();
+        let writer = Writer::start(&database, mode);
+        let (image, copy) = (scratch.path("live.zapp"), scratch.path("copy.db"));
+        let mut rows = Vec::new();
+        for _ in 0..25 {
+            zapp(args!["pack", "-qf", source, "-o", image]).ok();
+            fs::write(&copy, zapp(args!["cat", image, "d.sqlite"]).ok().stdout).unwrap();
+            let sql = "SELECT count(*) FROM a; SELECT count(*) FROM b; PRAGMA integrity_check;";
+            let counted = sqlite3(copy.to_str().unwrap(), sql).ok();
+            let lines: Vec<&str> = counted.text().lines().collect();
+            assert!(
+                lines[0] == lines[1] && lines[2] == "ok",
+                "{mode}: {lines:?}"
+            );
+            rows.push(lines[0].parse::<u32>().unwrap());
+        }
+        writer.stop(&database);
+        assert!(rows.is_sorted() && rows[0] < rows[24], "{mode}: {rows:?}");
+        // The last to leave removes its log, unless it left while the log was read.
+        sqlite3(database.to_str().unwrap(), "INSERT INTO a VALUES (1)").ok();
+        assert_eq!(fs::read_dir(&source).unwrap().count(), 2, "{mode}");
+    }
+}

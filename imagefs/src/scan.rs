@@ -16,6 +16,7 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use crate::error::{Error, printable};
 use crate::format::SYMLINK_MAX;
 use crate::ignore_file::{IGNORE_FILE, Ignores};
+use crate::sqlite::SidecarKind;
 use crate::tree::{DiskFile, Meta, Node, NodeId, Source, Tree, Xattrs};
 
 /// Modification times in the image.
@@ -193,13 +194,19 @@ impl Scan<'_> {
                 }
             }
             names.sort_unstable();
-            for name in names {
+            for name in &names {
                 let mut path = dir.path.clone();
                 if !path.is_empty() {
                     path.push(b'/');
                 }
-                path.extend_from_slice(&name);
-                if let Some(node) = self.entry(&fd, dir.node, &name, &path, ignores.as_deref())? {
+                path.extend_from_slice(name);
+                let entry = self.entry(&fd, dir.node, name, &path, ignores.as_deref());
+                let node = match entry {
+                    // A program that is at work on its database makes and removes these.
+                    Err(error) if is_gone(&error) && is_sidecar(name, &names) => None,
+                    entry => entry?,
+                };
+                if let Some(node) = node {
                     pending.push(Pending {
                         node,
                         path,
@@ -383,6 +390,18 @@ impl Scan<'_> {
         };
         Ignores::read(&dir.path, file, dir.ignores.clone()).map(Some)
     }
+}
+
+fn is_gone(error: &Error) -> bool {
+    matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Whether SQLite would take a file of this name, among its neighbours, for what belongs to a database.
+fn is_sidecar(name: &[u8], names: &[Vec<u8>]) -> bool {
+    SidecarKind::database_of(name).is_some_and(|(_, database)| {
+        let found = names.binary_search_by(|other| other.as_slice().cmp(database));
+        found.is_ok()
+    })
 }
 
 fn list_xattrs(fd: BorrowedFd<'_>) -> rustix::io::Result<Vec<u8>> {

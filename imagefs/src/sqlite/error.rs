@@ -46,7 +46,7 @@ impl std::fmt::Display for Step {
 pub enum BusyReason {
     /// A write lock on the database file; the process that holds it, where the system tells.
     WriteLock(Option<u32>),
-    /// A write, checkpoint or recovery lock on the `-shm` file.
+    /// A checkpoint lock on the `-shm` file.
     WalLock(Option<u32>),
     /// This file changed, appeared or vanished while it was copied.
     Changed(PathBuf),
@@ -91,13 +91,15 @@ pub enum SqliteError {
         /// The file concerned.
         path: PathBuf,
     },
-    /// Another process is using the database.
-    #[error("{}: database in use: {reason}; stop its writer or pack a backup of it", path.display())]
+    /// Another process kept the database from being read all the time.
+    #[error("{}: database in use, for {waited:?}: {reason}; stop its writer or pack a backup of it", path.display())]
     InUse {
         /// The database.
         path: PathBuf,
-        /// How it showed.
+        /// How it showed last.
         reason: BusyReason,
+        /// How long it was waited for.
+        waited: Duration,
     },
     /// [`super::Mode::Refuse`] met a sidecar with content.
     #[error("{}: {kind} sidecar holds {bytes} bytes, and leftovers are refused", path.display())]

@@ -6,7 +6,7 @@
 //! that any program can open:
 //!
 //! ```text
-//! source (read only, shared lock)        staging directory (0700, private)
+//! source (read only, its readers' locks)  staging directory (0700, private)
 //!   X  ────────────── copy ───────────▶  db          recover ─▶ checkpoint ─▶ journal_mode=DELETE
 //!   X-wal ─────────── copy ───────────▶  db-wal        │
 //!   X-journal ─────── copy ───────────▶  db-journal    ▼
@@ -29,8 +29,8 @@
 //! | hot journal | rolled back, [`Note::JournalRolledBack`] |
 //! | stale or foreign file with a sidecar's name | left out, [`Note::SidecarStale`], [`Note::SidecarForeign`] |
 //! | journal of a transaction over several databases | [`SqliteError::SuperJournal`] |
-//! | write lock held, or any change while copying | [`SqliteError::InUse`] |
-//! | open elsewhere, not writing | its state at this moment, [`Note::OpenElsewhere`] |
+//! | open elsewhere, being written | its last committed state, [`Note::OpenElsewhere`] |
+//! | locked against readers, or changed by what takes no locks, for [`Options::patience`] | [`SqliteError::InUse`] |
 //! | damaged | [`SqliteError::Corrupt`] |
 //! | rows against CHECK, NOT NULL or STRICT | kept, [`Note::RulesBroken`] |
 //! | application-defined collation, function, tokenizer | copied, checked as far as possible, [`Note::Copied`], [`Note::Unchecked`] |
@@ -41,14 +41,15 @@
 //! | over [`Options::vacuum_bytes_max`] | copied and checked quickly, [`WhyCopied::Large`], [`Note::QuickChecked`] |
 //! | endless or oversized work in the schema | [`SqliteError::Timeout`], [`SqliteError::Limit`] |
 //!
-//! Left out: a database that another process is writing is refused, not waited for; a transaction that spans several
-//! databases (a super-journal) is refused, because one file cannot be resolved without the others.
+//! Left out: a transaction that spans several databases (a super-journal) is refused, because one file cannot be resolved
+//! without the others.
 
 mod check;
 mod content;
 mod error;
 mod header;
 mod job;
+mod live;
 mod note;
 mod sidecar;
 mod source;
@@ -105,6 +106,8 @@ pub struct Options {
     pub vacuum_bytes_max: u64,
     /// Run the full `integrity_check` whatever the size.
     pub deep: bool,
+    /// How long a database is waited for that its writer locks against readers.
+    pub patience: Duration,
     /// SQLite's work on one database ends with an error after this time.
     pub timeout: Duration,
     /// Upper limit of SQLite's heap. It holds for the whole process and can only be lowered once set.
@@ -122,6 +125,7 @@ impl Default for Options {
             vacuum: Vacuum::Auto,
             vacuum_bytes_max: 1 << 30,
             deep: false,
+            patience: Duration::from_secs(10),
             timeout: Duration::from_secs(600),
             heap_bytes_max: 1 << 30,
             progress: None,
@@ -207,15 +211,15 @@ pub fn prepare_source(
     options: &Options,
     staging: &Path,
 ) -> Result<Prepared, SqliteError> {
-    let parts = source.open_parts()?;
     if options.mode == Mode::Raw {
-        return parts.into_raw();
+        return source.raw();
     }
     if options.mode == Mode::Refuse {
-        parts.sidecars().refuse_nonempty(source.path())?;
+        let found = source.open_sides()?.sizes();
+        found.refuse_nonempty(source.path())?;
     }
     let stage = stage::Stage::create(staging, source.path())?;
-    let notes = parts.copy_into(&stage, options)?;
+    let notes = live::copy(source, &stage, options)?;
     finish(&stage, options, notes)
 }
 

@@ -88,6 +88,11 @@ impl Sidecars {
         self.bytes[kind as usize] = Some(bytes);
     }
 
+    /// Leaves a sidecar out of account.
+    pub(super) fn forget(&mut self, kind: SidecarKind) {
+        self.bytes[kind as usize] = None;
+    }
+
     /// The sidecars that exist and are not empty.
     pub fn nonempty(&self) -> impl Iterator<Item = (SidecarKind, u64)> {
         SidecarKind::ALL

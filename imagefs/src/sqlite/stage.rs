@@ -199,6 +199,11 @@ impl Stage {
         std::fs::remove_file(self.path(name)).map_err(|error| self.io_error("remove copy", error))
     }
 
+    /// Removes everything, so that it can be filled anew.
+    pub(super) fn clear(&self) -> Result<(), SqliteError> {
+        self.names()?.iter().try_for_each(|name| self.remove(name))
+    }
+
     /// Everything in the directory, for the check that SQLite left nothing behind.
     pub(super) fn names(&self) -> Result<Vec<String>, SqliteError> {
         let mut names = Vec::new();

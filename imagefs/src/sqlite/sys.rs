@@ -21,18 +21,27 @@ pub(super) struct LockRange {
     len: i64,
 }
 
-/// PENDING and RESERVED: a writer holds these with a write lock.
-pub(super) const WRITERS: LockRange = LockRange {
+/// PENDING: a writer that waits for the readers to leave; whoever wants to read passes by here.
+pub(super) const PENDING: LockRange = LockRange {
     start: PENDING_BYTE,
-    len: 2,
+    len: 1,
+};
+/// RESERVED: held by a writer from its first change to its commit. While it is, a journal beside the database is its own.
+pub(super) const RESERVED: LockRange = LockRange {
+    start: PENDING_BYTE + 1,
+    len: 1,
 };
 /// SHARED: each reader holds a read lock here, a committing writer a write lock.
 pub(super) const SHARED: LockRange = LockRange {
     start: PENDING_BYTE + 2,
     len: 510,
 };
-/// WRITE, CHECKPOINT and RECOVER of the `-shm` file.
-pub(super) const WAL_WORK: LockRange = LockRange { start: 120, len: 3 };
+/// CHECKPOINT of the `-shm` file: while it is held by a reader, nothing moves from the log into the database (`wal.c`).
+pub(super) const WAL_CHECKPOINT: LockRange = LockRange { start: 121, len: 1 };
+/// The first read mark that keeps a writer from beginning the log anew.
+pub(super) const WAL_READ: LockRange = LockRange { start: 124, len: 1 };
+/// WRITE of the `-shm` file.
+pub(super) const WAL_WRITE: LockRange = LockRange { start: 120, len: 1 };
 /// Each connection of a WAL-mode database holds a read lock here.
 pub(super) const WAL_CONNECTED: LockRange = LockRange { start: 128, len: 1 };
 
@@ -75,6 +84,13 @@ pub(super) fn lock_shared(file: &File, range: LockRange) -> io::Result<bool> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives a range back.
+pub(super) fn unlock(file: &File, range: LockRange) -> io::Result<()> {
+    let mut lock = describe(range, Wanted::Read);
+    lock.l_type = i16::try_from(libc::F_UNLCK).expect("lock kinds are 0 to 2");
+    fcntl_lock(file, libc::F_OFD_SETLK, &mut lock)
 }
 
 /// Whether this error says that the file system has no locks, rather than that something is wrong.

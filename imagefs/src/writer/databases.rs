@@ -125,7 +125,10 @@ fn find(work: &Work<'_>, tree: &Tree) -> Result<Vec<Database>, Error> {
             Some(None) => {}
             None => {
                 work.check_stop()?;
-                let is_database = is_database(&Opened::new(tree, path, size, source)?)?;
+                let is_database = match source {
+                    Source::Disk(_) => is_database_on_disk(tree, path)?,
+                    _ => is_database(&Opened::new(tree, path, size, source)?)?,
+                };
                 seen.insert(node, is_database.then_some(found.len()));
                 if is_database {
                     found.push(Database {
@@ -140,6 +143,22 @@ fn find(work: &Work<'_>, tree: &Tree) -> Result<Vec<Database>, Error> {
         Ok(())
     })?;
     Ok(found)
+}
+
+/// The same for a file that may be written, or gone, by now: a database is asked for its state later, and what is none and
+/// has changed is met when it is read.
+fn is_database_on_disk(tree: &Tree, path: &[u8]) -> Result<bool, Error> {
+    let failed = |call, e: std::io::Error| Error::io(call, printable(path), e);
+    let file = match tree.open_below_root(path, OFlags::empty()) {
+        Ok(fd) => std::fs::File::from(fd),
+        Err(rustix::io::Errno::NOENT) => return Ok(false),
+        Err(e) => return Err(failed("open", e.into())),
+    };
+    let size = file.metadata().map_err(|e| failed("stat", e))?.len();
+    let mut head = Vec::with_capacity(sqlite::HEADER_LEN);
+    let read = file.take(sqlite::HEADER_LEN as u64).read_to_end(&mut head);
+    read.map_err(|e| failed("read", e))?;
+    Ok(sqlite::detect(&head, size))
 }
 
 fn is_database(file: &Opened) -> Result<bool, Error> {
