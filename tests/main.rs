@@ -35,6 +35,7 @@ mod serve_isolation;
 mod serve_log;
 mod serve_php;
 mod serve_site;
+mod serve_target;
 mod serve_warm;
 mod serve_wordpress;
 mod soak;

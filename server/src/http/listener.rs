@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
@@ -13,6 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::http::address::Address;
 use crate::http::proxy::Ends;
+use crate::http::target::Targets;
 
 /// A listening socket.
 #[derive(Debug)]
@@ -119,6 +120,8 @@ pub(crate) struct Patient {
     stalled: Option<Pin<Box<Sleep>>>,
     /// Bytes that were looked at and not read yet.
     ahead: Vec<u8>,
+    /// Finds request targets in what is read.
+    targets: Targets,
 }
 
 /// How a client of HTTP/2 begins (RFC 9113, 3.4).
@@ -131,6 +134,7 @@ impl Patient {
             timeout,
             stalled: None,
             ahead: Vec::new(),
+            targets: Targets::new(),
         }
     }
 
@@ -142,6 +146,8 @@ impl Patient {
             let common = ahead.len().min(HTTP2_PREFACE.len());
             let is_preface = ahead[..common] == HTTP2_PREFACE[..common];
             if count == 0 || !is_preface || common == HTTP2_PREFACE.len() {
+                // What did not fit in there any more comes behind it.
+                ahead.append(&mut self.ahead);
                 self.ahead = ahead;
                 return Ok(is_preface && common == HTTP2_PREFACE.len());
             }
@@ -185,10 +191,18 @@ impl AsyncRead for Patient {
             }
             return Poll::Ready(Ok(()));
         }
-        match &mut self.stream {
+        let before = buf.filled().len();
+        ready!(match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        })?;
+        if let Some(mut encoded) = self.targets.pass(&buf.filled()[before..]) {
+            buf.set_filled(before);
+            let fits = encoded.len().min(buf.remaining());
+            buf.put_slice(&encoded[..fits]);
+            self.ahead = encoded.split_off(fits);
         }
+        Poll::Ready(Ok(()))
     }
 }
 

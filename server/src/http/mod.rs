@@ -5,3 +5,4 @@ pub(crate) mod address;
 pub(crate) mod conversation;
 pub(crate) mod listener;
 pub(crate) mod proxy;
+mod target;
