@@ -1,12 +1,10 @@
 //! Open files: reading, writing, descriptors.
 
 use super::Running;
+use super::stream::is_stream;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::address::Claimed;
-use crate::channel::Step;
 use crate::files::OpenFile;
-use crate::limits::LimitKind;
-use crate::report::Outcome;
 use crate::tree::{Device, Kind, Node};
 
 /// Host memory a trap moves data through; also the longest stretch between two looks at `cancel`.
@@ -198,18 +196,7 @@ impl Running<'_> {
                 self.outside.random(unit);
                 Ok(unit.len())
             }
-            Node::Device(Device::Stdin) => {
-                let (stdin, control) = (&mut self.channels.stdin, self.control);
-                self.outside.input(unit, |unit| {
-                    loop {
-                        match stdin.read(unit).map_err(|error| system(&error))? {
-                            Step::Moved(count) => return Ok(count),
-                            Step::NotYet if control.is_cancelled() => return Err(Stop::Cancelled),
-                            Step::NotYet => {}
-                        }
-                    }
-                })
-            }
+            Node::Device(Device::Stdin) => self.read_stream(unit),
             _ => Ok(self.state.view.read_at(self.trees, node, position, unit)?),
         }
     }
@@ -230,45 +217,6 @@ impl Running<'_> {
                 }
                 Ok(unit.len())
             }
-        }
-    }
-
-    fn write_stream(&mut self, is_error: bool, unit: &[u8]) -> Result<usize, Stop> {
-        if self.usage.output_bytes.saturating_add(unit.len() as u64) > self.limits.output_bytes {
-            return Err(Stop::End(Outcome::Limit {
-                limit: LimitKind::Output,
-            }));
-        }
-        let channels = &mut *self.channels;
-        let stream = if is_error {
-            &mut channels.stderr
-        } else {
-            &mut channels.stdout
-        };
-        let control = self.control;
-        let (written, end) = self.outside.output(unit.len(), |len| {
-            let mut written = 0;
-            while written < len {
-                match stream.write(&unit[written..len]) {
-                    Ok(Step::Moved(count)) => written += count,
-                    Ok(Step::NotYet) if control.is_cancelled() => {
-                        return (written, Err(Stop::Cancelled));
-                    }
-                    Ok(Step::NotYet) => {}
-                    Err(error) => return (written, Err(system(&error).into())),
-                }
-            }
-            (written, Ok(()))
-        });
-        self.usage.output_bytes += written as u64;
-        match end {
-            // As on Linux: `prog | head` ends.
-            Err(Stop::Error(Errno(libc::EPIPE))) if !self.state.survives_broken_pipes => {
-                Err(Stop::End(Outcome::Raised {
-                    signal: libc::SIGPIPE.unsigned_abs(),
-                }))
-            }
-            end => end.map(|()| written),
         }
     }
 
@@ -410,16 +358,6 @@ impl Running<'_> {
         Ok(0)
     }
 
-    /// Nothing is ever on its way to a disk, and a stream has none.
-    #[inline(never)]
-    pub(super) fn fsync(&mut self, arguments: Arguments) -> Answer {
-        let node = self.state.files.get(int(arguments.a))?.node;
-        if is_stream(node) {
-            return errno(libc::EINVAL);
-        }
-        Ok(0)
-    }
-
     /// Locks and advice concern nobody else.
     #[inline(never)]
     pub(super) fn flock(&mut self, arguments: Arguments) -> Answer {
@@ -509,19 +447,6 @@ impl Running<'_> {
         self.state.files.get(int(arguments.a))?;
         errno(libc::ENOTTY)
     }
-}
-
-/// True for files without a position.
-pub(super) fn is_stream(node: Node) -> bool {
-    matches!(
-        node,
-        Node::Device(Device::Stdin | Device::Stdout | Device::Stderr)
-    )
-}
-
-/// What the host was told by the kernel, for the guest.
-fn system(error: &std::io::Error) -> Errno {
-    Errno(error.raw_os_error().unwrap_or(libc::EIO))
 }
 
 fn position(value: u64) -> Result<At, Errno> {

@@ -13,6 +13,7 @@ mod process;
 mod ready;
 mod request;
 mod stat;
+mod stream;
 
 use crate::abi::{Answer, Arguments, Errno, Stop, errno};
 use crate::address::{Claimed, size};

@@ -1,7 +1,7 @@
 //! Facts about files, in the layouts of Linux x86-64.
 
 use super::Running;
-use super::file::is_stream;
+use super::stream::is_stream;
 use crate::abi::{Answer, Arguments, Stop, int, pointer};
 use crate::tree::{Kind, Metadata, Node};
 
