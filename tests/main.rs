@@ -27,6 +27,7 @@ mod run;
 mod serve;
 mod serve_bootstrap;
 mod serve_buffers;
+mod serve_confined;
 mod serve_guest;
 mod serve_hosts;
 mod serve_http;

@@ -65,8 +65,22 @@ impl Hosted {
 
 /// Opens an image and checks everything that can be checked without running it.
 pub(crate) fn load(path: &Path, options: &HostingOptions) -> anyhow::Result<Site> {
-    let image = ingest(path, options.trust_file)?;
+    let image = ingest(path, options.trust_file).map_err(explained)?;
     Ok(Site::of(image, &options.ceilings)?)
+}
+
+/// Why a file that is there cannot be read, which the kernel does not say.
+fn explained(error: anyhow::Error) -> anyhow::Error {
+    let is_refusal = |cause: &(dyn std::error::Error + 'static)| {
+        (cause.downcast_ref::<std::io::Error>())
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    };
+    match error.chain().any(is_refusal) {
+        true => error.context(
+            "it lies outside the folders of the images as the server found them at its start, or is not readable for its user",
+        ),
+        false => error,
+    }
 }
 
 /// Puts what happens to a site's worker into the log.

@@ -7,12 +7,14 @@
 //!                 └ ops: log, metrics, admin                      └ sandbox: clone, run, reset
 //! ```
 //!
-//! The front process speaks HTTP, decides what a request means ([`site`]), and sends files. It never runs guest code. A
+//! The front process speaks HTTP, decides what a request means ([`site`]), and sends files. It never runs guest code, and is
+//! [confined](confine) itself, because it reads what tenants wrote. A
 //! [`worker`] runs the guests of one image, has no network and no files, and may die at any time: its link starts
 //! another, and the front answers 502 to what was lost.
 
 #![forbid(unsafe_code)]
 
+mod confine;
 mod exchange;
 mod hosting;
 mod hosts;
@@ -23,10 +25,13 @@ mod place;
 mod server;
 mod site;
 mod state;
+mod user;
 
 use std::sync::Arc;
 
 use anyhow::Context;
+#[doc(hidden)]
+pub use confine::confine_front_for_a_test;
 pub use htaccess::{Class, Finding};
 pub use http::address::Address;
 pub use http::proxy::Trusted;
@@ -40,6 +45,7 @@ pub use site::rules::{HTACCESS, Input, findings};
 pub use site::symlinks::follow;
 pub use site::units::{Size, Span};
 pub use site::{Site, SiteError};
+pub use user::User;
 
 use crate::ops::log::Log;
 
@@ -49,6 +55,18 @@ use crate::ops::log::Log;
 /// When an image cannot be served, or an address not be listened on.
 pub fn run(options: Options) -> anyhow::Result<()> {
     let log = Log::open(&options.log)?;
+    let doors = server::Doors::take(&options)?;
+    if let Some(user) = &options.user {
+        user.become_it()?;
+    } else if rustix::process::geteuid().is_root() {
+        let advice =
+            "running as root: --user NAME takes the rights away once ports and log are open";
+        log.event(Level::Info, "", advice, &[]);
+    }
+    if !confine::front(&options.needs())? {
+        let lack = "this kernel has no landlock; only seccomp confines this process";
+        log.event(Level::Warn, "", lack, &[]);
+    }
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -56,7 +74,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         .max_blocking_threads((cores * 2).max(4))
         .build()
         .context("starting the runtime")?;
-    let served = runtime.block_on(server::run(options, Arc::new(log)));
+    let served = runtime.block_on(server::run(options, doors, Arc::new(log)));
     // Connections that outlived the grace period are cut, with whatever they still read from a slow disk.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     served

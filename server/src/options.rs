@@ -1,12 +1,14 @@
 //! What the operator decides.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::confine::Needs;
 use crate::http::address::Address;
 use crate::http::proxy::Trusted;
 use crate::ops::log::LogOptions;
 use crate::site::ceilings::Ceilings;
+use crate::user::User;
 
 /// How images are served, each of them.
 #[derive(Clone, Debug)]
@@ -44,6 +46,37 @@ pub struct Options {
     pub grace: Duration,
     /// How often images are looked at for a replacement; `None` means never.
     pub watch: Option<Duration>,
+    /// Whose rights the server has once its ports are taken and its log is open; `None` means those it was started with.
+    pub user: Option<User>,
+}
+
+impl Options {
+    /// Every image once, in the order of the command line.
+    pub(crate) fn paths(&self) -> Vec<&Path> {
+        let named = self.hosts.iter().map(|(_, path)| path);
+        let mut paths: Vec<&Path> = Vec::new();
+        for path in self.images.iter().chain(named) {
+            if !paths.contains(&path.as_path()) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// What the server needs of the file system while it serves.
+    pub(crate) fn needs(&self) -> Needs<'_> {
+        let log = self.log.access.as_deref();
+        Needs {
+            images: self.paths(),
+            log: log.filter(|path| *path != Path::new("-")),
+            sockets: (self.listen.iter().chain(&self.admin))
+                .filter_map(|address| match address {
+                    Address::Unix(path) => Some(path.as_path()),
+                    Address::Tcp(_) => None,
+                })
+                .collect(),
+        }
+    }
 }
 
 /// Options of the HTTP side.

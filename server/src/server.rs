@@ -8,15 +8,36 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::sync::Semaphore;
 
+use crate::http::address::Address;
 use crate::http::conversation::converse;
-use crate::http::listener::Listener;
+use crate::http::listener::{Bound, Listener};
 use crate::ops::admin;
 use crate::ops::log::{Level, Log};
 use crate::options::Options;
 use crate::state::Server;
 
+/// The addresses of a server, taken before it is confined.
+#[derive(Debug)]
+pub(crate) struct Doors {
+    visitors: Vec<Bound>,
+    admin: Option<Bound>,
+}
+
+impl Doors {
+    /// Takes them all.
+    pub(crate) fn take(options: &Options) -> anyhow::Result<Doors> {
+        let take = |address: &Address| {
+            Bound::take(address).with_context(|| format!("listen on {address}"))
+        };
+        Ok(Doors {
+            visitors: options.listen.iter().map(take).collect::<Result<_, _>>()?,
+            admin: options.admin.as_ref().map(take).transpose()?,
+        })
+    }
+}
+
 /// Serves until a signal says stop, then lets what runs end.
-pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
+pub(crate) async fn run(options: Options, doors: Doors, log: Arc<Log>) -> anyhow::Result<()> {
     // Taken before anything else, so that a signal during the start is not lost.
     let mut stop = Stop::new()?;
     let server = tokio::select! {
@@ -27,28 +48,16 @@ pub(crate) async fn run(options: Options, log: Arc<Log>) -> anyhow::Result<()> {
         }
     };
     let seats = Arc::new(Semaphore::new(options.http.connections));
-    for address in &options.listen {
-        let listener = Listener::bind(address)
-            .await
-            .with_context(|| format!("listen on {address}"))?;
-        log.event(
-            Level::Info,
-            "",
-            &format!("listening on {}", listener.address()),
-            &[],
-        );
+    for door in doors.visitors {
+        let listener = door.listen().context("listen")?;
+        let message = format!("listening on {}", listener.address());
+        log.event(Level::Info, "", &message, &[]);
         tokio::spawn(accept(Arc::clone(&server), listener, Arc::clone(&seats)));
     }
-    if let Some(address) = &options.admin {
-        let listener = Listener::bind(address)
-            .await
-            .with_context(|| format!("admin on {address}"))?;
-        log.event(
-            Level::Info,
-            "",
-            &format!("admin on {}", listener.address()),
-            &[],
-        );
+    if let Some(door) = doors.admin {
+        let listener = door.listen().context("listen")?;
+        let message = format!("admin on {}", listener.address());
+        log.event(Level::Info, "", &message, &[]);
         tokio::spawn(admin::serve(Arc::clone(&server), listener));
     }
     tokio::spawn(hang_ups(Arc::clone(&server)));

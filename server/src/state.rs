@@ -52,7 +52,7 @@ impl Server {
     /// Loads every image and starts every worker.
     pub(crate) async fn open(options: &Options, log: &Arc<Log>) -> anyhow::Result<Arc<Server>> {
         let hosting = Arc::new(options.hosting.clone());
-        let paths = paths(options);
+        let paths = options.paths();
         if paths.is_empty() {
             bail!("no image to serve");
         }
@@ -157,18 +157,6 @@ impl Server {
         };
         self.places.iter().map(now).collect()
     }
-}
-
-/// Every image once, in the order of the command line.
-fn paths(options: &Options) -> Vec<&Path> {
-    let named = options.hosts.iter().map(|(_, path)| path);
-    let mut paths: Vec<&Path> = Vec::new();
-    for path in options.images.iter().chain(named) {
-        if !paths.contains(&path.as_path()) {
-            paths.push(path);
-        }
-    }
-    paths
 }
 
 /// Host names from the command line, each with the number of its image.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use server::{
     AccessFormat, Address, Ceilings, HostingOptions, HttpOptions, Level, LogFormat, LogOptions,
-    Options, Size, SnapshotLevel, Span, Trusted,
+    Options, Size, SnapshotLevel, Span, Trusted, User,
 };
 use worker::RequestLimits;
 
@@ -175,6 +175,9 @@ pub(crate) struct Args {
     /// Add Server-Timing and X-Zapp-Report (what the request cost) to responses; not for strangers
     #[arg(long)]
     server_timing: bool,
+    /// Have this user's rights alone, once the ports are taken and the log is open: USER or USER:GROUP, names or numbers
+    #[arg(long, value_name = "USER", env = "ZAPP_USER")]
+    user: Option<User>,
     /// Check images and manifests, and exit
     #[arg(long)]
     check: bool,
@@ -253,5 +256,6 @@ fn options(args: &Args) -> anyhow::Result<Options> {
         },
         grace: args.grace.0,
         watch: (!args.no_watch).then_some(args.watch.0.max(Duration::from_millis(10))),
+        user: args.user,
     })
 }

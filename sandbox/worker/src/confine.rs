@@ -9,8 +9,6 @@
 //! a slot is clean. Where there is no landlock to hold `open` to that, there is no
 //! `open`. A call that is not allowed fails with `EPERM`; `execve` and `ptrace` end the process.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset,
@@ -18,10 +16,10 @@ use landlock::{
 };
 use rustix::process::{Resource, Rlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
-use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
-};
+use seccompiler::{BpfProgram, SeccompAction};
+
+use crate::calls::Argument::{Bits, Is};
+use crate::calls::{Calls, exception};
 
 /// Numbers of x86-64 system calls, from `asm/unistd_64.h`.
 mod number {
@@ -101,7 +99,6 @@ const PR_SET_VMA: u64 = 0x5356_4d41;
 /// Flags of `open` that write, create or truncate: `O_WRONLY`, `O_RDWR`, `O_CREAT`, `O_TRUNC`, `O_TMPFILE`.
 const OPEN_CHANGES: u64 = 0o3 | 0o100 | 0o1000 | 0o20_000_000;
 const PR_SET_NO_NEW_PRIVS: u64 = 38;
-const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
 /// What stands between the worker and files.
@@ -182,13 +179,6 @@ fn confine_files() -> anyhow::Result<FileGuard> {
     Ok(FileGuard::Landlocked)
 }
 
-/// A filter that has something to say about a few calls only.
-fn exception(numbers: &[i64], action: SeccompAction) -> anyhow::Result<BpfProgram> {
-    let rules = numbers.iter().map(|&number| (number, Vec::new())).collect();
-    let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, TargetArch::x86_64)?;
-    Ok(filter.try_into()?)
-}
-
 /// Which step a filter is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
@@ -198,67 +188,31 @@ enum Step {
 
 /// The allow-list of a step.
 fn filter(step: Step) -> anyhow::Result<BpfProgram> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        number::PLAIN.iter().map(|&n| (n, Vec::new())).collect();
-    let masked = |argument: u8, mask: u64, value: u64| {
-        let operator = SeccompCmpOp::MaskedEq(mask);
-        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, operator, value)
-    };
-    let equal = |argument: u8, value: u64| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, value)
-    };
-    let any_of = |conditions: Vec<SeccompCondition>| -> anyhow::Result<Vec<SeccompRule>> {
-        conditions
-            .into_iter()
-            .map(|c| Ok(SeccompRule::new(vec![c])?))
-            .collect()
-    };
-    // Memory is writable or executable, never both, and no mapping becomes executable later.
-    rules.insert(
-        number::MMAP,
-        any_of(vec![
-            masked(2, PROT_EXEC, 0)?,
-            masked(2, PROT_EXEC | PROT_WRITE, PROT_EXEC)?,
-        ])?,
-    );
-    rules.insert(number::MPROTECT, any_of(vec![masked(2, PROT_EXEC, 0)?])?);
-    // Threads, not processes.
-    rules.insert(
-        number::CLONE,
-        any_of(vec![masked(0, CLONE_THREAD, CLONE_THREAD)?])?,
-    );
-    rules.insert(
-        number::PRCTL,
-        any_of(vec![equal(0, PR_SET_NAME)?, equal(0, PR_SET_VMA)?])?,
-    );
-    // Only signals to threads of this process.
+    // Memory is writable or executable, never both, and no mapping becomes executable later. Threads, not processes.
+    // Only signals to threads of this process. Limits may be read, not set.
     let own = u64::try_from(rustix::process::getpid().as_raw_nonzero().get())?;
-    rules.insert(number::TGKILL, any_of(vec![equal(0, own)?])?);
-    // Limits may be read, not set.
-    rules.insert(number::PRLIMIT64, any_of(vec![equal(2, 0)?])?);
-    match step {
-        Step::Start => {
-            rules.extend(number::NAMES.iter().map(|&n| (n, Vec::new())));
-            rules.insert(number::OPENAT, Vec::new());
-            // The second step installs one more filter.
-            rules.insert(number::SECCOMP, Vec::new());
-            rules
-                .entry(number::PRCTL)
-                .or_default()
-                .extend(any_of(vec![equal(0, PR_SET_NO_NEW_PRIVS)?])?);
-        }
+    let plain = Bits(2, PROT_EXEC, 0);
+    let both = Bits(2, PROT_EXEC | PROT_WRITE, PROT_EXEC);
+    let calls = Calls::default()
+        .allow(number::PLAIN)
+        .allow_when(number::MMAP, &[plain, both])?
+        .allow_when(number::MPROTECT, &[plain])?
+        .allow_when(number::CLONE, &[Bits(0, CLONE_THREAD, CLONE_THREAD)])?
+        .allow_when(number::PRCTL, &[Is(0, PR_SET_NAME), Is(0, PR_SET_VMA)])?
+        .allow_when(number::TGKILL, &[Is(0, own)])?
+        .allow_when(number::PRLIMIT64, &[Is(2, 0)])?;
+    let calls = match step {
+        // The second step installs one more filter.
+        Step::Start => calls
+            .allow(number::NAMES)
+            .allow(&[number::OPENAT, number::SECCOMP])
+            .allow_when(number::PRCTL, &[Is(0, PR_SET_NO_NEW_PRIVS)])?,
         Step::Guests(FileGuard::Landlocked) => {
-            rules.insert(number::OPENAT, any_of(vec![masked(2, OPEN_CHANGES, 0)?])?);
+            calls.allow_when(number::OPENAT, &[Bits(2, OPEN_CHANGES, 0)])?
         }
-        Step::Guests(FileGuard::Unguarded) => {}
-    }
-    let allowed = SeccompFilter::new(
-        rules,
-        SeccompAction::Errno(EPERM),
-        SeccompAction::Allow,
-        TargetArch::x86_64,
-    )?;
-    Ok(allowed.try_into()?)
+        Step::Guests(FileGuard::Unguarded) => calls,
+    };
+    calls.filter()
 }
 
 /// Confines this process as a worker is, without one: for the test that tries every call.

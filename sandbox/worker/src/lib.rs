@@ -18,6 +18,7 @@
 mod answer;
 mod backend;
 mod bootstrap;
+mod calls;
 mod confine;
 mod guest;
 mod hello;
@@ -40,6 +41,7 @@ mod wire;
 mod fake;
 
 pub use answer::{Answer, Cost, Ending};
+pub use calls::{Argument, Calls, exception};
 #[doc(hidden)]
 pub use confine::confine_for_a_test;
 pub use link::{Link, News, NoAnswer};

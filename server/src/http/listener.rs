@@ -2,11 +2,14 @@
 
 use std::future::Future;
 use std::io;
-use std::path::Path;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::{Instant, Sleep};
@@ -15,11 +18,69 @@ use crate::http::address::Address;
 use crate::http::proxy::Ends;
 use crate::http::target::Targets;
 
+/// Connections that may wait to be accepted; the kernel takes its own limit where that is less.
+const BACKLOG: i32 = 1024;
+
+/// An address that is taken and not listened on yet: who comes is refused, as if nobody were there.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    socket: OwnedFd,
+    file: Option<SocketFile>,
+}
+
+/// A socket's file, removed with it: left behind, it would only be replaced at the next start.
+#[derive(Debug)]
+pub(crate) struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+impl Bound {
+    /// Takes an address; a socket file that nobody listens on any more is replaced.
+    pub(crate) fn take(address: &Address) -> io::Result<Bound> {
+        let family = match address {
+            Address::Tcp(SocketAddr::V4(_)) => AddressFamily::INET,
+            Address::Tcp(SocketAddr::V6(_)) => AddressFamily::INET6,
+            Address::Unix(_) => AddressFamily::UNIX,
+        };
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let file = match address {
+            Address::Tcp(address) => {
+                // A server that starts again does not wait for connections of the one before to be forgotten.
+                net::sockopt::set_socket_reuseaddr(&socket, true)?;
+                net::bind(&socket, address)?;
+                None
+            }
+            Address::Unix(path) => {
+                if is_abandoned(path) {
+                    std::fs::remove_file(path)?;
+                }
+                net::bind(&socket, &SocketAddrUnix::new(path)?)?;
+                Some(SocketFile(path.clone()))
+            }
+        };
+        Ok(Bound { socket, file })
+    }
+
+    /// Takes connections from now on. Must be called within a tokio runtime.
+    pub(crate) fn listen(self) -> io::Result<Listener> {
+        net::listen(&self.socket, BACKLOG)?;
+        Ok(match self.file {
+            None => Listener::Tcp(TcpListener::from_std(self.socket.into())?),
+            Some(file) => Listener::Unix(UnixListener::from_std(self.socket.into())?, file),
+        })
+    }
+}
+
 /// A listening socket.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, std::path::PathBuf),
+    Unix(UnixListener, SocketFile),
 }
 
 /// An accepted connection.
@@ -29,19 +90,6 @@ pub(crate) struct Connection {
 }
 
 impl Listener {
-    /// Listens; a socket file that nobody listens on any more is replaced.
-    pub(crate) async fn bind(address: &Address) -> io::Result<Listener> {
-        match address {
-            Address::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
-            Address::Unix(path) => {
-                if is_abandoned(path).await {
-                    std::fs::remove_file(path)?;
-                }
-                Ok(Listener::Unix(UnixListener::bind(path)?, path.clone()))
-            }
-        }
-    }
-
     /// Where it listens, with the port that was chosen.
     pub(crate) fn address(&self) -> Address {
         match self {
@@ -50,7 +98,7 @@ impl Listener {
                     .local_addr()
                     .unwrap_or_else(|_| ([0, 0, 0, 0], 0).into()),
             ),
-            Listener::Unix(_, path) => Address::Unix(path.clone()),
+            Listener::Unix(_, file) => Address::Unix(file.0.clone()),
         }
     }
 
@@ -87,23 +135,13 @@ impl Listener {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Listener::Unix(_, path) = self {
-            // Left behind, it would only be replaced at the next start.
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-async fn is_abandoned(path: &Path) -> bool {
+fn is_abandoned(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;
     let is_socket = path
         .symlink_metadata()
         .is_ok_and(|meta| meta.file_type().is_socket());
     is_socket
-        && UnixStream::connect(path)
-            .await
+        && std::os::unix::net::UnixStream::connect(path)
             .is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused)
 }
 
