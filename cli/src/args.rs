@@ -48,6 +48,9 @@ pub(crate) enum Command {
     Umount(cmd::mount::UmountArgs),
     /// Compiles C to a guest program: gcc's options, a drop-in CC
     Cc(cmd::cc::Args),
+    /// Compiles C++ to a guest program, without exceptions: g++'s options, a drop-in CXX
+    #[command(name = "c++")]
+    Cxx(cmd::cc::Args),
     #[command(after_help = EXIT_CODES)]
     Guest(cmd::guest::Args),
     #[command(after_help = EXIT_CODES)]

@@ -33,7 +33,9 @@ use crate::status::Status;
 pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
     match command {
         Command::Pack(args) => pack::run(&args),
-        Command::Cc(_) => unreachable!("intercepted before the command line is parsed"),
+        Command::Cc(_) | Command::Cxx(_) => {
+            unreachable!("intercepted before the command line is parsed")
+        }
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(Status::Exit(run::run(*args))),
         Command::Guest(args) => guest::run(&args),

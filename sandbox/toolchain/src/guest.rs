@@ -4,10 +4,12 @@
 //! CACHE/downloads/SHA256-NAME      source archives, checked against their pins
 //! CACHE/apt/                       apt's own lists for them; the system's configuration is left alone
 //! CACHE/libc-HASH/                 one finished build, moved into place whole
+//! CACHE/cxx-HASH/                  the library of C++ for it
 //! CACHE/.making-NAME/              one being made, owned by whoever holds NAME.lock
 //! CACHE/guests/php-guest-HASH/php  PHP, whose recipe is a script that keeps its own work below CACHE/work
 //! ```
 
+pub mod cxx;
 pub mod libc;
 pub mod php;
 mod progress;

@@ -1,11 +1,12 @@
 //! Programs built by the driver and run in the sandbox: they do what their native twins do.
 //!
-//! Plain `cargo test` builds the small programs under `programs/` and compares with the output stored beside them. With
+//! Plain `cargo test` builds the small programs under `programs/` and compares with the output stored beside them, C++ with what g++ makes of it. With
 //! `ZAPP_TEST_FULL=1` it also builds every program of GCC's own torture suite and 1,000 random programs of csmith, natively and
 //! for the sandbox; without it, a sample of both, when their sources are already in the cache. Whole projects are built by
 //! either, and run their own tests.
 
 mod csmith;
+mod cxx;
 mod driver;
 mod programs;
 mod project;

@@ -1,6 +1,6 @@
 //! One input file to sandboxed assembly or an object file.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
@@ -11,7 +11,8 @@ use crate::rewrite::rewrite;
 
 /// `-E`, `-M`, `-MM`: GCC alone.
 pub(crate) fn preprocess(options: &Options) -> Result<ExitCode, Error> {
-    let mut gcc = tools::compiler(options)?;
+    let cxx = options.inputs.iter().any(|input| input.language.is_cxx());
+    let mut gcc = tools::compiler(options, cxx)?;
     gcc.arg("-E");
     if let Some(output) = &options.output {
         gcc.arg("-o").arg(output);
@@ -89,12 +90,12 @@ fn sandboxed_assembly(options: &Options, input: &Input, output: &Path) -> Result
     };
     let mut extra = Vec::new();
     let mut result = rewrite(&compile(&extra)?);
-    let from_c = matches!(input.language, Language::C | Language::PreprocessedC);
+    let compiled = input.language.is_compiled();
     if let Err(RewriteError {
         reason: Reason::FlagsLive(_),
         ..
     }) = result
-        && from_c
+        && compiled
     {
         // GCC kept condition flags across a table jump; without tables it cannot.
         extra = vec!["-w", "-fno-jump-tables"];
@@ -103,7 +104,7 @@ fn sandboxed_assembly(options: &Options, input: &Input, output: &Path) -> Result
     match result {
         Ok(text) => Ok(text),
         // Once more with line information, to name the source line.
-        Err(error) if error.source.is_none() && from_c => {
+        Err(error) if error.source.is_none() && compiled => {
             extra.extend(["-w", "-g1", "-gno-as-locview-support"]);
             rewrite(&compile(&extra)?).map_err(|located| {
                 fail(if located.reason == error.reason {
@@ -128,7 +129,8 @@ fn assembly(
     if input.language == Language::Assembly && stdin.is_none() {
         return std::fs::read_to_string(&input.path).map_err(Error::io(&input.path));
     }
-    let mut gcc = tools::compiler(options)?;
+    let cxx = input.language.is_cxx();
+    let mut gcc = tools::compiler(options, cxx)?;
     gcc.args(extra);
     dependencies(options, output, &mut gcc);
     auxiliary(output, &mut gcc);
@@ -145,7 +147,14 @@ fn assembly(
         Stdio::inherit()
     })
     .stdout(Stdio::piped());
+    if cxx {
+        gcc.stderr(Stdio::piped());
+    }
     let mut child = gcc.spawn().map_err(Error::io("gcc"))?;
+    let messages = child
+        .stderr
+        .take()
+        .map(|pipe| std::thread::spawn(|| explain(pipe)));
     if let (Some(text), Some(mut pipe)) = (stdin, child.stdin.take()) {
         // A compiler that stops early closes the pipe; its own message says why.
         let _closed = pipe.write_all(text);
@@ -155,6 +164,8 @@ fn assembly(
         pipe.read_to_end(&mut text).map_err(Error::io("gcc"))?;
     }
     let status = child.wait().map_err(Error::io("gcc"))?;
+    // The thread reads until GCC closes its end; it has nothing to report.
+    let _told = messages.map(std::thread::JoinHandle::join);
     if !status.success() {
         return Err(Error::Program {
             program: "gcc".into(),
@@ -162,6 +173,25 @@ fn assembly(
         });
     }
     Ok(String::from_utf8_lossy(&text).into_owned())
+}
+
+/// Passes on what the compiler of C++ says. Where it advises to switch exceptions on, the reason why that cannot be follows.
+fn explain(pipe: impl Read) {
+    let mut lines = BufReader::new(pipe);
+    let mut line = Vec::new();
+    while lines
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|length| length > 0)
+    {
+        // Whoever closed stderr does not want to hear it.
+        let _closed = std::io::stderr().write_all(&line);
+        if String::from_utf8_lossy(&line).contains("exception handling disabled") {
+            eprintln!(
+                "note: guests have no exceptions: `throw` and `try` cannot be compiled, with -fexceptions neither"
+            );
+        }
+        line.clear();
+    }
 }
 
 /// Names the dependency file and its target after the real output, not after the pipe GCC writes to.
@@ -198,6 +228,8 @@ fn language_option(language: Language) -> &'static str {
     match language {
         Language::C => "-xc",
         Language::PreprocessedC => "-xcpp-output",
+        Language::Cxx => "-xc++",
+        Language::PreprocessedCxx => "-xc++-cpp-output",
         Language::AssemblyWithCpp => "-xassembler-with-cpp",
         Language::Assembly => "-xassembler",
         Language::Object => "-xnone",

@@ -7,7 +7,7 @@ use super::compile::{object, temporary_object};
 use super::options::{Language, LinkItem, Options};
 use crate::error::Error;
 use crate::finish::finish;
-use crate::guest::sysroot;
+use crate::guest::{cxx, sysroot};
 use crate::process::run;
 
 /// Layout of a guest program: text first, whole pages of it, then read-only data, then data.
@@ -57,10 +57,15 @@ pub(crate) fn program(options: &Options) -> Result<(), Error> {
     let mut ld = linker(options, &layout, &linked)?;
     arguments(options, &files, &mut ld);
     if !options.no_standard_libraries {
+        if wants_cxx(options) {
+            ld.arg("-L").arg(cxx::library()?.join("lib"));
+        }
         let library = sysroot()?.join("lib");
-        ld.arg("-L")
-            .arg(&library)
-            .args(["--start-group", "-lc", "-lguest", "--end-group"]);
+        ld.arg("-L").arg(&library).arg("--start-group");
+        if wants_cxx(options) {
+            ld.arg("-lstdc++");
+        }
+        ld.args(["-lc", "-lguest", "--end-group"]);
     }
     if options.verbose {
         eprintln!("{ld:?}");
@@ -101,6 +106,15 @@ fn linker(options: &Options, layout: &Path, linked: &Path) -> Result<Command, Er
     Ok(ld)
 }
 
+/// Names of the C++ library. It stands behind everything, where each object finds it.
+const CXX_LIBRARIES: [&str; 2] = ["-lstdc++", "-lsupc++"];
+
+/// True for `zapp c++`, and for `zapp cc -lstdc++`.
+fn wants_cxx(options: &Options) -> bool {
+    let named = |item: &LinkItem| matches!(item, LinkItem::Argument(text) if CXX_LIBRARIES.contains(&text.as_str()));
+    options.cxx || options.link.iter().any(named)
+}
+
 /// The user's objects and linker options in their order.
 fn arguments(options: &Options, files: &[PathBuf], ld: &mut Command) {
     let mut items = options.link.iter();
@@ -117,6 +131,7 @@ fn arguments(options: &Options, files: &[PathBuf], ld: &mut Command) {
             // `-lgcc` and its kin are part of the guest's own run-time library.
             LinkItem::Argument(text)
                 if ["-lgcc", "-lgcc_s", "-lgcc_eh", "-latomic"].contains(&text.as_str()) => {}
+            LinkItem::Argument(text) if CXX_LIBRARIES.contains(&text.as_str()) => {}
             LinkItem::Argument(text) if IGNORED.iter().any(|start| text.starts_with(start)) => {}
             LinkItem::Argument(text) => {
                 ld.arg(text);

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::response;
 use crate::error::Error;
 
 /// Where the driver stops.
@@ -23,12 +24,35 @@ pub(crate) enum Language {
     C,
     /// C that needs no preprocessing (`.i`).
     PreprocessedC,
+    Cxx,
+    /// C++ that needs no preprocessing (`.ii`).
+    PreprocessedCxx,
     /// `.S`
     AssemblyWithCpp,
     /// `.s`
     Assembly,
     /// For the linker.
     Object,
+}
+
+impl Language {
+    /// True for what GCC compiles, false for assembly and objects.
+    pub(crate) fn is_compiled(self) -> bool {
+        self.is_cxx() || matches!(self, Language::C | Language::PreprocessedC)
+    }
+
+    pub(crate) fn is_cxx(self) -> bool {
+        matches!(self, Language::Cxx | Language::PreprocessedCxx)
+    }
+
+    /// What `zapp c++` takes it for, as g++ does: C is C++ there.
+    fn for_cxx(self) -> Language {
+        match self {
+            Language::C => Language::Cxx,
+            Language::PreprocessedC => Language::PreprocessedCxx,
+            other => other,
+        }
+    }
 }
 
 /// A file named on the command line.
@@ -50,6 +74,8 @@ pub(crate) enum LinkItem {
 #[derive(Debug)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
+    /// `zapp c++`: C is C++, and programs have the C++ library.
+    pub(crate) cxx: bool,
     pub(crate) output: Option<PathBuf>,
     pub(crate) inputs: Vec<Input>,
     /// For GCC, in order.
@@ -62,6 +88,8 @@ pub(crate) struct Options {
     pub(crate) debug: bool,
     pub(crate) verbose: bool,
     pub(crate) no_standard_includes: bool,
+    /// `-nostdinc++`: without the headers of the C++ library.
+    pub(crate) no_cxx_includes: bool,
     pub(crate) no_standard_libraries: bool,
     pub(crate) no_start_files: bool,
     /// `-MD` or `-MMD`: GCC writes a dependency file while it compiles.
@@ -92,7 +120,7 @@ const WITH_VALUE: [&str; 17] = [
 ];
 
 /// Starts of options that choose what the sandbox has already chosen.
-const IGNORED: [&str; 40] = [
+const IGNORED: [&str; 42] = [
     "-fPIC",
     "-fpic",
     "-fPIE",
@@ -133,6 +161,9 @@ const IGNORED: [&str; 40] = [
     "-fsplit-stack",
     "-mindirect-branch",
     "-fdiagnostics-color",
+    // Guests have no unwinder: a `throw` is an error of the compiler, with or without them.
+    "-fexceptions",
+    "-fno-exceptions",
 ];
 
 /// Starts of options for instructions outside x86-64-v2.
@@ -168,10 +199,14 @@ const REFUSED: [(&str, &str); 8] = [
     ),
 ];
 
+/// What makes `zapp cc` be `zapp c++`, as Clang's drivers say it.
+pub(crate) const CXX_DRIVER: &str = "--driver-mode=g++";
+
 impl Options {
     pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, Error> {
         let mut options = Options {
             mode: Mode::Program,
+            cxx: false,
             output: None,
             inputs: Vec::new(),
             compiler: Vec::new(),
@@ -181,6 +216,7 @@ impl Options {
             debug: false,
             verbose: false,
             no_standard_includes: false,
+            no_cxx_includes: false,
             no_standard_libraries: false,
             no_start_files: false,
             dependencies: false,
@@ -192,12 +228,17 @@ impl Options {
             let text = arg.into_string().map_err(|bad| {
                 Error::Usage(format!("argument is no UTF-8: {}", bad.to_string_lossy()))
             })?;
-            expand(text, &mut flat, 0)?;
+            response::expand(text, &mut flat, 0)?;
         }
         let mut args = flat.into_iter();
         let mut language = None;
         while let Some(arg) = args.next() {
             options.argument(arg, &mut args, &mut language)?;
+        }
+        if options.cxx {
+            for input in &mut options.inputs {
+                input.language = input.language.for_cxx();
+            }
         }
         Ok(options)
     }
@@ -226,6 +267,8 @@ impl Options {
             "-o" => self.output = Some(value("-o")?.into()),
             "-x" => *language = language_by_name(&value("-x")?)?,
             "-v" => self.verbose = true,
+            CXX_DRIVER => self.cxx = true,
+            "-nostdinc++" => self.no_cxx_includes = true,
             "-pthread" => self.compiler.push("-D_REENTRANT".into()),
             "-nostdinc" => {
                 self.no_standard_includes = true;
@@ -324,11 +367,13 @@ fn language_by_name(name: &str) -> Result<Option<Language>, Error> {
         "none" => None,
         "c" | "c-header" => Some(Language::C),
         "cpp-output" => Some(Language::PreprocessedC),
+        "c++" | "c++-header" => Some(Language::Cxx),
+        "c++-cpp-output" => Some(Language::PreprocessedCxx),
         "assembler-with-cpp" => Some(Language::AssemblyWithCpp),
         "assembler" => Some(Language::Assembly),
         other => {
             return Err(Error::Usage(format!(
-                "language {other} is not supported: guests are written in C"
+                "language {other} is not supported: guests are written in C and C++"
             )));
         }
     })
@@ -338,55 +383,14 @@ fn language_by_extension(path: &Path) -> Language {
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("c" | "h") => Language::C,
         Some("i") => Language::PreprocessedC,
+        Some("cc" | "cp" | "cxx" | "cpp" | "CPP" | "c++" | "C" | "hh" | "H" | "hpp" | "hxx") => {
+            Language::Cxx
+        }
+        Some("ii") => Language::PreprocessedCxx,
         Some("S" | "sx") => Language::AssemblyWithCpp,
         Some("s") => Language::Assembly,
         _ => Language::Object,
     }
-}
-
-/// Replaces `@file` by the words of the file, as GCC does: white space separates, quotes and backslashes protect.
-fn expand(arg: String, into: &mut Vec<String>, depth: usize) -> Result<(), Error> {
-    let Some(text) = arg
-        .strip_prefix('@')
-        .and_then(|file| std::fs::read_to_string(file).ok())
-    else {
-        into.push(arg);
-        return Ok(());
-    };
-    if depth > 20 {
-        return Err(Error::Usage(format!(
-            "{arg}: response files name each other"
-        )));
-    }
-    let (mut word, mut quote, mut started) = (String::new(), None, false);
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        match (c, quote) {
-            ('\\', _) => {
-                word.extend(chars.next());
-                started = true;
-            }
-            (_, Some(open)) if c == open => quote = None,
-            (_, Some(_)) => word.push(c),
-            ('"' | '\'', None) => {
-                quote = Some(c);
-                started = true;
-            }
-            (c, None) if c.is_whitespace() => {
-                if std::mem::take(&mut started) {
-                    expand(std::mem::take(&mut word), into, depth + 1)?;
-                }
-            }
-            _ => {
-                word.push(c);
-                started = true;
-            }
-        }
-    }
-    if started {
-        expand(word, into, depth + 1)?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -425,14 +429,32 @@ mod tests {
         let parse = |arg: &str| Options::parse([OsString::from(arg)]);
         assert!(parse("-shared").is_err());
         assert!(parse("-fsanitize=address").is_err());
-        assert!(parse("-xc++").is_err());
+        assert!(parse("-xfortran").is_err());
     }
 
     #[test]
-    fn response_files_are_read_with_their_quotes() {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), "-DA='x y' \"-Ib c\"\n-O2").expect("written");
-        let options = parse(&[&format!("@{}", file.path().display())]);
-        assert_eq!(options.compiler, ["-DA=x y", "-Ib c", "-O2"]);
+    fn the_cxx_driver_takes_c_for_cxx() {
+        let languages = |args: &[&str]| -> Vec<Language> {
+            let options = parse(args);
+            options.inputs.iter().map(|input| input.language).collect()
+        };
+        let files = ["a.c", "b.cpp", "c.C", "d.o", "e.s", "-xc", "f"];
+        assert_eq!(
+            languages(&files),
+            [
+                Language::C,
+                Language::Cxx,
+                Language::Cxx,
+                Language::Object,
+                Language::Assembly,
+                Language::C
+            ]
+        );
+        let as_cxx = languages(&[&files[..], &[CXX_DRIVER]].concat());
+        assert_eq!((as_cxx[0], as_cxx[5]), (Language::Cxx, Language::Cxx));
+        assert_eq!(
+            (as_cxx[3], as_cxx[4]),
+            (Language::Object, Language::Assembly)
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! The programs behind the driver: GCC, `as`, `ld`; how they are found, run, and installed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 
 use super::Options;
 use crate::error::Error;
-use crate::guest::sysroot;
+use crate::guest::{cxx, sysroot};
 use crate::process::{run, run_whole};
 
 /// Names GCC 12 goes by; the rewriter was written for its output.
@@ -38,6 +38,9 @@ pub(crate) const FIXED: [&str; 20] = [
     "-fno-builtin-truncl",
 ];
 
+/// The same for C++ alone.
+const FIXED_CXX: [&str; 1] = ["-fno-exceptions"];
+
 /// Answers `--help`. What GCC knows is GCC's to explain.
 const HELP: &str = "\
 zapp cc: compiles C to a program of the sandbox, with the options of gcc.
@@ -53,8 +56,26 @@ Usage: zapp cc [options] file...
 
 Always on:      -march=x86-64-v2 without MMX and AVX, static, no position-independent code
 Ignored:        -fPIC, -pie, -flto, -march=..., -fstack-protector, and others that mean nothing in a sandbox
-Refused:        languages other than C and assembly, executable stacks, instructions beyond x86-64-v2
+C++:            compiled as well; zapp c++ links it, and zapp cc -lstdc++
+Refused:        languages other than C, C++ and assembly, executable stacks, instructions beyond x86-64-v2
 All others:     see gcc --help=common, or zapp cc --help=CLASS
+";
+
+/// Answers `zapp c++ --help`.
+const HELP_CXX: &str = "\
+zapp c++: compiles C++ to a program of the sandbox, with the options of g++.
+
+Usage: zapp c++ [options] file...
+
+  A configure script:   CC='zapp cc' CXX='zapp c++' ./configure --host=x86_64-linux-musl
+  CMake:                CC='zapp cc' CXX='zapp c++' cmake -S . -B build -DCMAKE_SYSTEM_NAME=Linux
+  The program:          zapp run ./program
+
+There:          the language but for exceptions, with typeid and dynamic_cast, new and delete, thread_local; of the library
+                what GCC's headers hold: containers, strings, algorithms, smart pointers, functional, atomic, mutex, chrono
+Not there:      throw and try (an error of the compiler; what the library would throw ends the program and says what),
+                iostream, locale, regex, filesystem, thread, future, and all that needs them
+All others:     as for zapp cc, see zapp cc --help
 ";
 
 /// The installed GCC.
@@ -87,10 +108,11 @@ pub fn ensure_tools(programs: &[&str]) -> Result<(), Error> {
         .iter()
         .copied()
         .filter(|program| {
-            if *program == "gcc" {
-                gcc().is_err()
-            } else {
-                !in_path(program)
+            match *program {
+                "gcc" => gcc().is_err(),
+                // The compiler proper and the headers: `g++` itself is only another way to start them.
+                "g++" => cxx_folders().is_err(),
+                program => !in_path(program),
             }
         })
         .collect();
@@ -121,6 +143,7 @@ fn package(program: &str) -> &str {
     match program {
         "as" | "ld" | "ar" => "binutils",
         "gcc" => "gcc-12",
+        "g++" => "g++-12",
         "xz" => "xz-utils",
         "tclsh" => "tcl",
         other => other,
@@ -140,8 +163,8 @@ fn in_path(program: &str) -> bool {
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
-/// GCC with everything but inputs: the user's options, the fixed ones, and the guest's headers.
-pub(crate) fn compiler(options: &Options) -> Result<Command, Error> {
+/// GCC with everything but inputs: the user's options, the fixed ones, and the guest's headers, for C++ with those of its library.
+pub(crate) fn compiler(options: &Options, cxx: bool) -> Result<Command, Error> {
     let gcc = gcc()?;
     let mut command = Command::new(gcc);
     // Frame pointers only where they are asked for: they cost a register that the sandbox has already made scarce.
@@ -156,12 +179,18 @@ pub(crate) fn compiler(options: &Options) -> Result<Command, Error> {
             "-gno-variable-location-views",
         ]);
     }
+    if cxx {
+        command.args(FIXED_CXX);
+    }
     if !options.no_standard_includes {
+        command.arg("-nostdinc");
+        if cxx && !options.no_cxx_includes {
+            for folder in cxx::headers()? {
+                command.arg("-isystem").arg(folder);
+            }
+        }
         let root = sysroot()?;
-        command
-            .arg("-nostdinc")
-            .arg("-isystem")
-            .arg(root.join("include"));
+        command.arg("-isystem").arg(root.join("include"));
         command.arg("-isystem").arg(gcc_headers(gcc)?);
     }
     if options.verbose {
@@ -172,7 +201,7 @@ pub(crate) fn compiler(options: &Options) -> Result<Command, Error> {
 
 /// GCC's own headers: stdarg.h, the intrinsics.
 fn gcc_headers(gcc: &str) -> Result<&'static Path, Error> {
-    static FOUND: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
+    static FOUND: OnceLock<Option<PathBuf>> = OnceLock::new();
     let found = FOUND.get_or_init(|| {
         let output = Command::new(gcc)
             .arg("-print-file-name=include")
@@ -181,6 +210,27 @@ fn gcc_headers(gcc: &str) -> Result<&'static Path, Error> {
         Some(String::from_utf8(output.stdout).ok()?.trim().into())
     });
     found.as_deref().ok_or_else(|| missing("gcc"))
+}
+
+/// Where GCC has the headers of its C++ library. An error when its compiler of C++ is not installed.
+pub(crate) fn cxx_folders() -> Result<Vec<PathBuf>, Error> {
+    let output = Command::new(gcc()?)
+        .args(["-xc++", "-E", "-v", "/dev/null"])
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(Error::io("gcc"))?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let folders: Vec<PathBuf> = said
+        .lines()
+        .skip_while(|line| !line.starts_with("#include <"))
+        .take_while(|line| !line.starts_with("End of"))
+        .filter(|line| line.contains("/c++/"))
+        .map(|line| line.trim().into())
+        .collect();
+    if folders.is_empty() || !output.status.success() {
+        return Err(missing("g++"));
+    }
+    Ok(folders)
 }
 
 /// Answers questions about the driver itself, as configure scripts ask them.
@@ -192,7 +242,8 @@ pub(crate) fn answer_query(options: &Options) -> Result<Option<ExitCode>, Error>
         if options.verbose {
             // `-v` alone: libtool and configure look for "gcc version".
             eprintln!("Target: {}", super::MACHINE);
-            eprintln!("gcc version {} (zapp cc)", ask("-dumpfullversion")?);
+            let name = if options.cxx { "c++" } else { "cc" };
+            eprintln!("gcc version {} (zapp {name})", ask("-dumpfullversion")?);
             return Ok(Some(ExitCode::SUCCESS));
         }
         let asks_linker = options.link.iter().any(|item| {
@@ -206,10 +257,12 @@ pub(crate) fn answer_query(options: &Options) -> Result<Option<ExitCode>, Error>
     };
     let answer = match query.as_str() {
         "-dumpmachine" => super::MACHINE.to_owned(),
+        "--help" if options.cxx => HELP_CXX.trim_end().to_owned(),
         "--help" => HELP.trim_end().to_owned(),
         "--version" => {
             format!(
-                "zapp cc {} (GCC) {}",
+                "zapp {} {} (GCC) {}",
+                if options.cxx { "c++" } else { "cc" },
                 env!("CARGO_PKG_VERSION"),
                 ask("-dumpfullversion")?
             )

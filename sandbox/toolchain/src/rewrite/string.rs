@@ -25,8 +25,9 @@ impl Writer<'_, '_> {
             ("stos" | "movs", Repeat::WhileNotEqual) => {
                 return Err(Reason::Refused("repne with a store"));
             }
+            ("stos" | "movs", Repeat::None) if letter == 'w' => self.store_two(stem == "movs"),
             ("stos" | "movs", _) if letter == 'w' => {
-                return Err(Reason::Refused("a string operation on 2 bytes"));
+                return Err(Reason::Refused("a repeated string operation on 2 bytes"));
             }
             ("stos", repeat) => self.store(&format!("stos{letter}"), repeat, false),
             ("movs", repeat) => self.store(&format!("movs{letter}"), repeat, true),
@@ -65,6 +66,17 @@ impl Writer<'_, '_> {
         if moves {
             self.line("movl %esi,%esi");
         }
+    }
+
+    /// `movsw` and `stosw`, which have no macro, as plain moves. They leave the flags alone, too.
+    fn store_two(&mut self, moves: bool) {
+        if moves {
+            self.line("movw %gs:(%esi),%r11w");
+            self.line("leal 2(%rsi),%esi");
+        }
+        let register = if moves { "%r11w" } else { "%ax" };
+        self.line(format_args!("movw {register},%gs:(%edi)"));
+        self.line("leal 2(%rdi),%edi");
     }
 
     /// `cmps` and `scas`, alone or repeated, as a loop. A count of zero leaves "equal" in the flags, which is what

@@ -201,6 +201,16 @@ fn special_instructions_have_their_replacements() {
         ),
         ("leaq x(%rip),%rdi", &["leal x(%rip),%edi"]),
         (
+            "movsw",
+            &[
+                "movw %gs:(%esi),%r11w",
+                "leal 2(%rsi),%esi",
+                "movw %r11w,%gs:(%edi)",
+                "leal 2(%rdi),%edi",
+            ],
+        ),
+        ("stosw", &["movw %ax,%gs:(%edi)", "leal 2(%rdi),%edi"]),
+        (
             "rep stosq",
             &[
                 ".bundle_lock",
