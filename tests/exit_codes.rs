@@ -121,6 +121,13 @@ fn help_and_version_are_data_and_tell_the_exit_codes() {
         assert!(run.text().contains("Exit codes: 0 done"), "{sub}");
         assert!(run.stderr.is_empty());
     }
+    for sub in ["run", "php", "wp"] {
+        let run = zapp([sub, "--help"]).ok();
+        assert!(
+            run.text().contains("126 the program or image was refused"),
+            "{sub}"
+        );
+    }
     assert!(zapp(["--version"]).ok().text().starts_with("zapp "));
 }
 

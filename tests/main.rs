@@ -39,5 +39,6 @@ mod serve_site;
 mod serve_target;
 mod serve_warm;
 mod serve_wordpress;
+mod site_php;
 mod soak;
 mod sqlite;

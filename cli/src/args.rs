@@ -57,6 +57,10 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     #[command(after_help = cmd::run::EXIT_CODES)]
     Run(Box<cmd::run::Args>),
+    #[command(after_help = cmd::run::EXIT_CODES)]
+    Php(cmd::php::Args),
+    #[command(after_help = cmd::run::EXIT_CODES)]
+    Wp(cmd::wp::Args),
     #[command(after_help = EXIT_CODES)]
     Demo(cmd::demo::Args),
     #[command(after_help = EXIT_CODES)]

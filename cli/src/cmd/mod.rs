@@ -12,12 +12,14 @@ pub(crate) mod ls;
 #[cfg(feature = "fuse")]
 pub(crate) mod mount;
 pub(crate) mod pack;
+pub(crate) mod php;
 mod progress;
 pub(crate) mod run;
 pub(crate) mod serve;
 pub(crate) mod tar;
 pub(crate) mod tree;
 pub(crate) mod verify;
+pub(crate) mod wp;
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -38,6 +40,8 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
         }
         Command::Verify(args) => verify::run(&args),
         Command::Run(args) => Ok(Status::Exit(run::run(*args))),
+        Command::Php(args) => Ok(Status::Exit(php::run(args))),
+        Command::Wp(args) => Ok(Status::Exit(wp::run(args))),
         Command::Guest(args) => guest::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Serve(args) => serve::run(&args),

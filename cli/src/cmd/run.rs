@@ -11,7 +11,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use imagefs::Image;
 use sandbox::{
-    Config, HostTree, ImageTree, Input, Instance, Limits, Mounts, Outcome, Output, Sandbox,
+    Config, HostTree, ImageTree, Input, Instance, Limits, Mounts, Outcome, Output, Report, Sandbox,
 };
 use server::{Manifest, Size, Span};
 
@@ -95,9 +95,13 @@ const NOT_FOUND: u8 = 127;
 
 /// Runs and turns the end into an exit code.
 pub(crate) fn run(args: Args) -> ExitCode {
-    // Guests run on a thread of their own: signals are blocked there, and Ctrl-C keeps working here.
+    on_a_thread(move || instance(&args))
+}
+
+/// Guests run on a thread of their own: signals are blocked there, and Ctrl-C keeps working here.
+pub(super) fn on_a_thread(guest: impl FnOnce() -> anyhow::Result<u8> + Send + 'static) -> ExitCode {
     let guest = std::thread::spawn(move || {
-        instance(&args).unwrap_or_else(|error| {
+        guest().unwrap_or_else(|error| {
             status::say(&error);
             code(&error)
         })
@@ -140,7 +144,7 @@ fn code(error: &anyhow::Error) -> u8 {
 /// The image has no such program.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct NoEntry(String);
+pub(super) struct NoEntry(pub(super) String);
 
 /// Neither a program nor an image can be this: a directory, a pipe, a device.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +155,6 @@ struct NoFile;
 const SIGPIPE: u32 = 13;
 
 fn instance(args: &Args) -> anyhow::Result<u8> {
-    let sandbox = Sandbox::new(Config::default()).context("cannot set up the sandbox")?;
     let mut mounts = Mounts::new();
     let (name, elf) = program(args, &mut mounts)?;
     for dir in &args.dir {
@@ -164,43 +167,73 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
     if let Some(path) = &args.workdir {
         mounts = mounts.working_directory(path.as_bytes());
     }
-    let program = sandbox
-        .load(&elf)
-        .with_context(|| super::shown(args.target().as_os_str()))?;
-    let snapshot = sandbox.start(&program, &limits(args), &mounts)?;
-    let mut builder = Instance::builder(&snapshot);
-    for variable in &args.env {
-        if !variable.contains('=') {
-            bail!("-e {variable}: not NAME=VALUE");
+    if let Some(variable) = args.env.iter().find(|variable| !variable.contains('=')) {
+        bail!("-e {variable}: not NAME=VALUE");
+    }
+    let rest = args.line[1..].iter().cloned().map(OsStringExt::into_vec);
+    let launch = Launch {
+        shown: super::shown(args.target().as_os_str()),
+        elf,
+        mounts,
+        words: std::iter::once(name).chain(rest).collect(),
+        env: args.env.clone(),
+        limits: limits(args),
+        trace: args.trace,
+        stats: args.stats,
+    };
+    Ok(launch.run()?.exit_code())
+}
+
+/// A program and all it gets, with stdin, stdout and stderr passed through.
+pub(super) struct Launch {
+    /// What it is, for messages.
+    pub(super) shown: String,
+    pub(super) elf: Vec<u8>,
+    pub(super) mounts: Mounts,
+    /// Its arguments, its name first.
+    pub(super) words: Vec<Vec<u8>>,
+    /// As NAME=VALUE.
+    pub(super) env: Vec<String>,
+    pub(super) limits: Limits,
+    pub(super) trace: bool,
+    /// Whether the report is printed however it ends.
+    pub(super) stats: bool,
+}
+
+impl Launch {
+    pub(super) fn run(self) -> anyhow::Result<Report> {
+        let sandbox = Sandbox::new(Config::default()).context("cannot set up the sandbox")?;
+        let program = sandbox.load(&self.elf).context(self.shown)?;
+        let snapshot = sandbox.start(&program, &self.limits, &self.mounts)?;
+        let mut builder = Instance::builder(&snapshot).args(self.words);
+        for variable in &self.env {
+            builder = builder.env(variable.as_bytes());
         }
-        builder = builder.env(variable.as_bytes());
+        if self.trace {
+            builder = builder.trace(Box::new(std::io::stderr()));
+        }
+        let report = builder
+            .stdin(Input::Host(std::io::stdin().as_fd().try_clone_to_owned()?))
+            .stdout(Output::Host(
+                std::io::stdout().as_fd().try_clone_to_owned()?,
+            ))
+            .stderr(Output::Host(
+                std::io::stderr().as_fd().try_clone_to_owned()?,
+            ))
+            .build()?
+            .run()
+            .report;
+        // A program whose reader has gone away has ended as it should.
+        let is_usual = matches!(
+            report.outcome,
+            Outcome::Exited { .. } | Outcome::Raised { signal: SIGPIPE }
+        );
+        if self.stats || !is_usual {
+            // Whoever closed stderr does not want the report.
+            let _ = writeln!(std::io::stderr(), "{}", report.to_json());
+        }
+        Ok(report)
     }
-    if args.trace {
-        builder = builder.trace(Box::new(std::io::stderr()));
-    }
-    let report = builder
-        .arg(name)
-        .args(args.line[1..].iter().cloned().map(OsStringExt::into_vec))
-        .stdin(Input::Host(std::io::stdin().as_fd().try_clone_to_owned()?))
-        .stdout(Output::Host(
-            std::io::stdout().as_fd().try_clone_to_owned()?,
-        ))
-        .stderr(Output::Host(
-            std::io::stderr().as_fd().try_clone_to_owned()?,
-        ))
-        .build()?
-        .run()
-        .report;
-    // A program whose reader has gone away has ended as it should.
-    let is_usual = matches!(
-        report.outcome,
-        Outcome::Exited { .. } | Outcome::Raised { signal: SIGPIPE }
-    );
-    if args.stats || !is_usual {
-        // Whoever closed stderr does not want the report.
-        let _ = writeln!(std::io::stderr(), "{}", report.to_json());
-    }
-    Ok(report.exit_code())
 }
 
 fn limits(args: &Args) -> Limits {
@@ -259,6 +292,6 @@ fn program(args: &Args, mounts: &mut Mounts) -> anyhow::Result<(Vec<u8>, Vec<u8>
 }
 
 /// Opens an image through a copy that cannot change while the program runs.
-fn ingest(path: &Path) -> anyhow::Result<Image> {
+pub(super) fn ingest(path: &Path) -> anyhow::Result<Image> {
     Image::ingest(path).with_context(|| super::shown(path.as_os_str()))
 }

@@ -296,12 +296,19 @@ impl Manifest {
     }
 
     /// `[php]` as lines of php.ini.
-    fn php_lines(&self) -> Vec<String> {
+    #[must_use]
+    pub fn php_lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for (name, value) in &self.php {
             ini_lines(name, value, &mut lines);
         }
         lines
+    }
+
+    /// The directory of the image that `/` of the site means.
+    #[must_use]
+    pub fn root(&self) -> &str {
+        &self.site.root
     }
 
     /// The program that the manifest names, by its path in the image.
