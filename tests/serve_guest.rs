@@ -207,6 +207,36 @@ fn a_killed_worker_loses_only_its_requests() {
 }
 
 #[test]
+fn a_worker_that_outgrows_its_bound_goes_alone() {
+    let scratch = Scratch::new();
+    let other = scratch.path("other.zapp");
+    let image = match image() {
+        Ok(image) => image,
+        Err(reason) => skip!("no guest compiler: {reason}"),
+    };
+    fs::copy(&image, &other).unwrap();
+    let named = format!("other.example={}", other.display());
+    let options = ["--host", &named, "--worker-memory", "40M"];
+    let server = Server::start(&image, &options);
+    let ask = |host: &str, path: &str| {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        Reply::parse(&server.raw(request.as_bytes()))
+    };
+    // 48 MiB are within the limit of an instance.
+    assert_eq!(ask("guest", "/hold").status, 502);
+    let said = server.says("error [guest] worker ended: it had");
+    assert!(said.contains("MiB of memory, and may have 40"), "{said}");
+    assert_eq!(ask("other.example", "/").status, 200);
+    assert_eq!(ask("guest", "/").status, 200);
+    assert!(!said.contains("[other] worker ended"), "{said}");
+    let metrics = server.metrics();
+    for (site, restarts) in [("guest", 1), ("other", 0)] {
+        let line = format!("zapp_worker_restarts_total{{site=\"{site}\"}} {restarts}\n");
+        assert!(metrics.contains(&line), "{metrics}");
+    }
+}
+
+#[test]
 fn the_worker_is_confined() {
     let server = server!();
     let worker = server.worker().expect("a worker").as_raw_nonzero();

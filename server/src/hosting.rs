@@ -42,7 +42,8 @@ impl Hosted {
             Some(setup) => {
                 let (name, log) = (name.to_owned(), Arc::clone(log));
                 let tell = move |news: News<'_>| write_down(news, &name, &log);
-                let link = Link::start(site.image.clone(), setup, tell);
+                let link =
+                    Link::start(site.image.clone(), setup, options.worker_memory_bytes, tell);
                 link.started()
                     .await
                     .map_err(|why| anyhow::anyhow!("{why}"))?;

@@ -17,6 +17,8 @@ pub struct HostingOptions {
     pub ceilings: Ceilings,
     /// Instances at once.
     pub concurrency: u32,
+    /// What the process of each image may have in memory; `None` stands for what its limits and the image come to.
+    pub worker_memory_bytes: Option<u64>,
     /// Requests that may wait for one.
     pub queue: usize,
     /// How long they may wait for one.

@@ -257,6 +257,7 @@ mod tests {
         let options = Arc::new(HostingOptions {
             ceilings: crate::site::ceilings::Ceilings::default(),
             concurrency: 1,
+            worker_memory_bytes: None,
             queue: 1,
             queue_timeout: REST,
             trust_file: false,

@@ -107,6 +107,11 @@ static void act(const char *path)
 			}
 			memset(more, 1, 1 << 20);
 		}
+	} else if (strcmp(path, "/hold") == 0) {
+		char *held = malloc(48 << 20);
+		for (;;) {
+			memset(held, 1, 48 << 20);
+		}
 	} else if (strcmp(path, "/flood") == 0) {
 		memset(line, 'x', sizeof line - 1);
 		line[sizeof line - 1] = 0;

@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// Memory of an instance
     #[arg(long, value_name = "SIZE", default_value_t = Ceilings::MEMORY, env = "ZAPP_MEMORY")]
     memory: Size,
+    /// Memory of an image's process, which is ended beyond it [default: what its instances and the image come to]
+    #[arg(long, value_name = "SIZE", env = "ZAPP_WORKER_MEMORY")]
+    worker_memory: Option<Size>,
     /// Bytes of an answer; 500 beyond it
     #[arg(
         long,
@@ -234,6 +237,7 @@ fn options(args: &Args) -> anyhow::Result<Options> {
                 snapshot: args.snapshot,
             },
             concurrency,
+            worker_memory_bytes: args.worker_memory.map(|size| size.0),
             queue: args.queue.unwrap_or(usize::try_from(concurrency)? * 4),
             queue_timeout: args.queue_timeout.0,
             trust_file: args.trust_file,

@@ -24,6 +24,7 @@ mod guest;
 mod hello;
 mod link;
 mod load;
+mod memory;
 mod owed;
 mod process;
 mod said;

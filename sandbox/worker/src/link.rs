@@ -16,6 +16,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
 use crate::answer::Answer;
+use crate::memory;
 use crate::owed::{Abandoned, Answers, Owed};
 use crate::said;
 use crate::setup::{Pairs, Setup};
@@ -124,6 +125,7 @@ pub struct Link {
 struct Shared {
     tell: Tell,
     output_max: u64,
+    memory_max: u64,
     state: watch::Sender<State>,
     owed: Owed,
     next: AtomicU64,
@@ -132,24 +134,32 @@ struct Shared {
 
 impl Link {
     /// Starts a worker for an image and keeps one running until the link is dropped. Must be called within a tokio runtime.
-    /// `tell` gets the news of it.
+    /// A worker that has more than `memory_max` bytes in memory is ended; `None` stands for what its limits and the image
+    /// come to. `tell` gets the news of it.
     pub fn start(
         image: Image,
         setup: Setup,
+        memory_max: Option<u64>,
         tell: impl Fn(News<'_>) + Send + Sync + 'static,
     ) -> Link {
         let output_max = setup.limits.output_bytes;
-        Link::new(Process { image, setup }, output_max, tell)
+        // A file that cannot be asked was opened and mapped all the same; its size is then not allowed for.
+        let image_bytes = image.file().metadata().map_or(0, |meta| meta.len());
+        let memory_max = memory_max.unwrap_or_else(|| memory::bound(&setup, image_bytes));
+        let process = Process { image, setup };
+        Link::new(process, output_max, memory_max, tell)
     }
 
     pub(crate) fn new(
         start: impl Start,
         output_max: u64,
+        memory_max: u64,
         tell: impl Fn(News<'_>) + Send + Sync + 'static,
     ) -> Link {
         let shared = Arc::new(Shared {
             tell: Box::new(tell),
             output_max,
+            memory_max,
             state: watch::Sender::new(State::Starting),
             owed: Owed::default(),
             next: AtomicU64::new(1),
@@ -319,6 +329,14 @@ async fn live(shared: &Arc<Shared>, start: &Arc<dyn Start>) -> String {
         });
     }
     let _reaped = Reaped(child);
+    tokio::select! {
+        why = converse(shared, socket, pid) => why,
+        why = memory::outgrown(pid, shared.memory_max) => why,
+    }
+}
+
+/// What is said between the two, from the first word on. Returns why it ended.
+async fn converse(shared: &Arc<Shared>, socket: UnixStream, pid: Option<u32>) -> String {
     let socket = socket
         .set_nonblocking(true)
         .and_then(|()| tokio::net::UnixStream::from_std(socket));

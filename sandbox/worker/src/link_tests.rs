@@ -8,7 +8,7 @@ const WALL: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(10);
 
 fn link(fake: &Fake, output_max: u64) -> Link {
-    Link::new(fake.clone(), output_max, |_| ())
+    Link::new(fake.clone(), output_max, u64::MAX, |_| ())
 }
 
 async fn ask(link: &Link, uri: &str, wall: Duration) -> Result<Answer, NoAnswer> {
@@ -166,7 +166,7 @@ fn resident_kib() -> u64 {
 async fn answers_that_nobody_asked_for_end_the_worker_and_are_not_kept() {
     let told: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
     let heard = Arc::clone(&told);
-    let link = Link::new(Hostile, 64 << 20, move |news| {
+    let link = Link::new(Hostile, 64 << 20, u64::MAX, move |news| {
         heard.lock().unwrap().push(format!("{news:?}"));
     });
     let before = resident_kib();

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow};
 use imagefs::Image;
 use sandbox::{Config, Finished, ImageTree, Mounts, Sandbox, Snapshot};
 
+use crate::memory::budget;
 use crate::setup::{RequestLimits, Setup};
 
 /// Loads and verifies the program.
@@ -32,16 +33,6 @@ pub(crate) fn load(
     drop(elf);
     let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
     Ok(sandbox.start(&program, &limits(&setup.limits), &mounts)?)
-}
-
-/// What all instances at once may use, and two more: one that is being warmed, and one it is compared with.
-fn budget(setup: &Setup) -> u64 {
-    let limits = &setup.limits;
-    let each = limits
-        .memory_bytes
-        .saturating_add(limits.scratch_bytes)
-        .saturating_add(64 << 20);
-    each.saturating_mul(u64::from(setup.concurrency) + 2)
 }
 
 fn limits(limits: &RequestLimits) -> sandbox::Limits {
