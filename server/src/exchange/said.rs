@@ -4,6 +4,7 @@ use worker::Answer;
 
 use crate::exchange::visit::Visit;
 use crate::ops::log::Level;
+use crate::site::language::PHP;
 use crate::site::read_only::Writes;
 
 /// Passes on what was said by a guest, and what became of what it wrote.
@@ -47,10 +48,8 @@ fn level_of_loss(visit: &Visit<'_>) -> Level {
     }
 }
 
-/// Whether an answer sets PHP's session cookie.
+/// Whether an answer sets the cookie of a session.
 fn starts_session(answer: &Answer) -> bool {
     let mut headers = answer.headers.iter();
-    headers.any(|(name, value)| {
-        name.eq_ignore_ascii_case(b"set-cookie") && value.starts_with(b"PHPSESSID=")
-    })
+    headers.any(|(name, value)| PHP.begins_session(name, value))
 }

@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod ceilings;
 pub(crate) mod cgi;
+pub(crate) mod language;
 pub(crate) mod manifest;
 pub(crate) mod path;
 pub(crate) mod pattern;
@@ -21,7 +22,8 @@ use worker::{Bootstrap, BootstrapKind, Pairs, RequestLimits, Setup};
 
 use crate::site::apps::Application;
 use crate::site::ceilings::Ceilings;
-use crate::site::manifest::{Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
+use crate::site::language::PHP;
+use crate::site::manifest::{Manifest, ManifestError, SnapshotLevel};
 use crate::site::path::{Host, SitePath};
 use crate::site::route::{Route, Router, Script};
 use crate::site::rules::{Asked, SiteRules};
@@ -126,7 +128,7 @@ impl Site {
         };
         let entry = match self.manifest.entry() {
             Some(entry) => entry.to_owned(),
-            None if is_there(PROGRAM_PATH) => PROGRAM_PATH.to_owned(),
+            None if is_there(PHP.program) => PHP.program.to_owned(),
             None => return Ok(None),
         };
         if !is_there(&entry) {
@@ -156,21 +158,11 @@ impl Site {
 
     /// The request that has PHP compile what no warm-up request has loaded, in half of the time that a request has.
     fn compile(&self, entry: &str) -> Option<Pairs> {
-        let is_php = entry == PROGRAM_PATH && self.manifest.program.args.is_none();
+        let is_known = entry == PHP.program && self.manifest.program.args.is_none();
+        let patience_ms = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
         let root = &self.manifest.site.root;
-        let script = Script {
-            name: b"/index.php".to_vec(),
-            path_info: None,
-            ruled: None,
-        };
-        let patience = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
-        let mut request = cgi::warm_up("/", root, WARM_UP_HOST, &script);
-        request.push((b"ZAPP_COMPILE".to_vec(), root.clone().into_bytes()));
-        request.push((
-            b"ZAPP_COMPILE_MS".to_vec(),
-            patience.to_string().into_bytes(),
-        ));
-        (is_php && self.manifest.warmup.compile != Some(false)).then_some(request)
+        (is_known && self.manifest.warmup.compile != Some(false))
+            .then(|| PHP.compile(root, WARM_UP_HOST, patience_ms))
     }
 
     /// Lines of php.ini that `.htaccess` files say for the whole site.

@@ -8,6 +8,7 @@
 use htaccess::Answer;
 use imagefs::{Image, Ino, Kind};
 
+use crate::site::language::PHP;
 use crate::site::manifest::{Manifest, SiteSection};
 use crate::site::path::{SitePath, encode};
 use crate::site::symlinks::SYMLINKS_MAX;
@@ -285,7 +286,7 @@ impl Router {
 
     /// Only lower-case `.php` runs, and only where the manifest says.
     fn may_run(&self, path: &[u8]) -> bool {
-        path.ends_with(b".php")
+        PHP.runs(path)
             && self
                 .site
                 .php

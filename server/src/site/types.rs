@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::site::language::PHP;
 use crate::site::pattern::{LIST_MAX, Pattern};
 
 /// Extension and type, sorted by extension. Text is UTF-8, as files in images are expected to be.
@@ -176,28 +177,16 @@ const WELL_KNOWN: &str = "text/plain; charset=utf-8";
 /// Extensions that no manifest may open: programs' sources, their back-ups, and databases.
 pub(crate) fn is_never_static(extension: &[u8]) -> bool {
     let extension = extension.to_ascii_lowercase();
-    extension.starts_with(b"php")
+    PHP.is_source(&extension)
+        || PHP.is_part(&extension)
         || extension.ends_with(b"~")
-        || [
-            &b"phtml"[..],
-            b"phar",
-            b"inc",
-            b"sqlite",
-            b"sqlite3",
-            b"db",
-            b"sql",
-            b"zapp",
-            b"toml",
-        ]
-        .contains(&extension.as_slice())
+        || [&b"sqlite"[..], b"sqlite3", b"db", b"sql", b"zapp", b"toml"]
+            .contains(&extension.as_slice())
 }
 
 /// Whether a name is a script: run, or refused, but never sent.
 pub(crate) fn is_script(name: &[u8]) -> bool {
-    extension(name).is_some_and(|e| {
-        let e = e.to_ascii_lowercase();
-        e.starts_with(b"php") || e == b"phtml" || e == b"phar"
-    })
+    extension(name).is_some_and(|extension| PHP.is_source(extension))
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use self::layers::Effective;
 use crate::site::apps::{Application, Look};
+use crate::site::language::PHP;
 use crate::site::pattern::{self, Pattern};
 use crate::site::read_only::ReadOnly;
 use crate::site::types::Types;
@@ -26,8 +27,8 @@ use crate::site::units::{Size, Span};
 /// Where the manifest lies in an image.
 pub const MANIFEST_PATH: &str = "zapp.toml";
 
-/// Where `zapp pack` puts the interpreter. The directory is hidden, so no request reaches it.
-pub const PROGRAM_PATH: &str = "/.zapp/php";
+/// Where `zapp pack` puts the interpreter.
+pub const PROGRAM_PATH: &str = PHP.program;
 
 /// The largest manifest that is read.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -323,7 +324,7 @@ impl Manifest {
             .chain(&self.site.front_controller)
             .chain(fronts);
         names
-            .filter(|name| name.ends_with(".php"))
+            .filter(|name| PHP.runs(name.as_bytes()))
             .map(|name| format!("{}/{name}", self.site.root))
     }
 
@@ -333,17 +334,9 @@ impl Manifest {
         match &self.program.args {
             Some(given) => arguments.extend(given.iter().cloned()),
             None => {
-                arguments.push("--web".to_owned());
-                let mut set = |line: String| arguments.extend(["-d".to_owned(), line]);
-                php.iter()
-                    .for_each(|(name, value)| set(format!("{name}={value}")));
-                self.php_lines().into_iter().for_each(&mut set);
-                if let Some(application) = self.application {
-                    set(format!("zapp.site={}", application.name()));
-                }
-                for (name, value) in &self.constants {
-                    set(format!("zapp.constant.{name}={value}"));
-                }
+                let said = php.iter().map(|(name, value)| format!("{name}={value}"));
+                let settings = said.chain(self.php_lines());
+                arguments.extend(PHP.arguments(settings, self.application, &self.constants));
             }
         }
         arguments
