@@ -215,19 +215,29 @@ fn a_worker_that_outgrows_its_bound_goes_alone() {
         Err(reason) => skip!("no guest compiler: {reason}"),
     };
     fs::copy(&image, &other).unwrap();
-    let named = format!("other.example={}", other.display());
-    let options = ["--host", &named, "--worker-memory", "40M"];
+    let hosts = [
+        format!("guest.example={}", image.display()),
+        format!("other.example={}", other.display()),
+    ];
+    let options = [
+        "--worker-memory",
+        "40M",
+        "--host",
+        &hosts[0],
+        "--host",
+        &hosts[1],
+    ];
     let server = Server::start(&image, &options);
     let ask = |host: &str, path: &str| {
         let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
         Reply::parse(&server.raw(request.as_bytes()))
     };
     // 48 MiB are within the limit of an instance.
-    assert_eq!(ask("guest", "/hold").status, 502);
+    assert_eq!(ask("guest.example", "/hold").status, 502);
     let said = server.says("error [guest] worker ended: it had");
     assert!(said.contains("MiB of memory, and may have 40"), "{said}");
     assert_eq!(ask("other.example", "/").status, 200);
-    assert_eq!(ask("guest", "/").status, 200);
+    assert_eq!(ask("guest.example", "/").status, 200);
     assert!(!said.contains("[other] worker ended"), "{said}");
     let metrics = server.metrics();
     for (site, restarts) in [("guest", 1), ("other", 0)] {
