@@ -29,6 +29,7 @@ mod serve_bootstrap;
 mod serve_buffers;
 mod serve_confined;
 mod serve_guest;
+mod serve_home;
 mod serve_hosts;
 mod serve_http;
 mod serve_http2;

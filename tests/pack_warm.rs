@@ -101,6 +101,7 @@ fn damaged_snapshot_costs_only_time() {
     zapp(args!["extract", warm(), "-C", tree]).ok();
     let snapshot = tree.join(".zapp/snapshot");
     let whole = fs::read(&snapshot).unwrap();
+    let time = fs::metadata(&snapshot).unwrap().modified().unwrap();
     let half = &whole[..whole.len() / 2];
     let flipped: Vec<u8> = whole
         .iter()
@@ -115,6 +116,8 @@ fn damaged_snapshot_costs_only_time() {
         ("empty", &[], ""),
     ] {
         fs::write(&snapshot, bytes).unwrap();
+        let file = fs::File::options().append(true).open(&snapshot).unwrap();
+        file.set_modified(time).unwrap();
         let image = scratch.path(name);
         zapp(args!["pack", "-q", tree, "-o", image]).ok();
         let (got, from, log) = served(&image, &[]);

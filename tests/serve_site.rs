@@ -239,7 +239,7 @@ fn htaccess_rewrites_and_changes_headers() {
         ),
         (
             "inner/.htaccess",
-            "AuthType Basic\nAuthName inner\nAuthUserFile /pass.txt\nRequire valid-user\n",
+            "AuthType Basic\nAuthName inner\nAuthUserFile /site/pass.txt\nRequire valid-user\n",
         ),
     ];
     let server = Server::start(&with_php(&scratch, &files), &[]);

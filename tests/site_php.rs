@@ -29,7 +29,7 @@ fn a_script_runs_where_the_site_is() {
     let (site, image) = site(&scratch);
     for source in [&site, &image] {
         let run = zapp(args!["php", source, "hello.php", "a", "-b"]).code(7);
-        assert_eq!(run.text(), "/public a,-b 77M\n", "{}", run.stderr);
+        assert_eq!(run.text(), "/site/public a,-b 77M\n", "{}", run.stderr);
         assert_eq!(run.stderr, "");
         let version = zapp(args!["php", source, "-v"]).ok();
         assert!(version.text().starts_with("PHP 8."), "{}", version.text());
@@ -98,7 +98,7 @@ fn phar(scratch: &Scratch, image: &Path) -> PathBuf {
         $phar['main.php'] = '<?php require "phar://wp-cli.phar/told.php";';
         $phar['told.php'] = '<?php
             echo getcwd(), " ", implode(",", array_slice($argv, 1)), " ", implode(",", scandir("/.wp-cli")), " ", getenv("HOME"), "\n";
-            if (in_array("update", $argv)) { file_put_contents("/wp-content/x", "changed"); }
+            if (in_array("update", $argv)) { file_put_contents("/site/wp-content/x", "changed"); }
             exit(in_array("fail", $argv) ? 1 : 0);';
         $phar->setStub("#!/usr/bin/env php\n<?php Phar::mapPhar('wp-cli.phar'); require 'phar://wp-cli.phar/main.php'; __HALT_COMPILER();");
         unset($phar);
@@ -126,7 +126,7 @@ fn wp_cli_runs_on_an_image() {
         ])
         .ok();
         let words = "--allow-root,post,list,--format=ids";
-        assert_eq!(run.text(), format!("/ {words} .,..,wp-cli.phar /tmp\n"));
+        assert_eq!(run.text(), format!("/site {words} .,..,wp-cli.phar /tmp\n"));
         assert_eq!(run.stderr, "");
     }
     let mut named = command(args!["wp", image, "option", "update"]);

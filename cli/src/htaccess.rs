@@ -23,13 +23,12 @@ const BYTES_MAX: u64 = 1 << 20;
 ///
 /// # Errors
 /// When one of them would have denied something, unless that is ignored; when there is more than an image may have.
-pub(crate) fn check(tree: &Tree, unknown: Unknown) -> anyhow::Result<()> {
-    let inputs = inputs(tree)?;
+pub(crate) fn check(site: &InTree<'_>, unknown: Unknown) -> anyhow::Result<()> {
+    let inputs = inputs(site.tree)?;
     if inputs.is_empty() {
         return Ok(());
     }
-    let site = InTree(tree);
-    let findings = server::findings(&Manifest::of(&site)?, &inputs, &site)?;
+    let findings = server::findings(&Manifest::of(site)?, &inputs, site)?;
     let mut denying = 0;
     for finding in findings {
         if finding.class == Class::Harmless {

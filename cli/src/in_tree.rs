@@ -2,25 +2,30 @@
 
 use imagefs::tree::{Node, NodeId, Tree};
 use imagefs::{Error, Kind, writer};
-use server::{Look, follow};
+use server::{Home, Look, follow};
 
 /// A tree, by the paths of its files.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct InTree<'a>(pub(crate) &'a Tree);
+pub(crate) struct InTree<'a> {
+    pub(crate) tree: &'a Tree,
+    /// Where its programs will see it, if that was said.
+    pub(crate) at: Option<&'a str>,
+}
 
 impl InTree<'_> {
     /// The directories from the top to what a path leads to, and that itself, symlinks followed.
     fn resolve(&self, path: &[u8]) -> Option<Vec<(NodeId, Vec<u8>)>> {
-        let target = |id| match self.0.node(id) {
+        let target = |id| match self.tree.node(id) {
             Node::Symlink { target, .. } => Some(&target[..]),
             _ => None,
         };
-        follow(0, path, |at, name| self.0.child(at, name), target)
+        let home = Home::new(self.at.unwrap_or_default());
+        follow(0, &home, path, |at, name| self.tree.child(at, name), target)
     }
 
     fn node(&self, path: &str) -> Option<&Node> {
         let (id, _) = self.resolve(path.as_bytes())?.pop()?;
-        Some(self.0.node(id))
+        Some(self.tree.node(id))
     }
 }
 
@@ -46,7 +51,11 @@ impl Look for InTree<'_> {
             return Ok(None);
         };
         let names: Vec<&[u8]> = stack[1..].iter().map(|(_, name)| &name[..]).collect();
-        writer::contents(self.0, &names.join(&b'/'), max)
+        writer::contents(self.tree, &names.join(&b'/'), max)
+    }
+
+    fn at(&self) -> Option<String> {
+        self.at.map(str::to_owned)
     }
 }
 
@@ -72,7 +81,10 @@ mod tests {
             symlink(target, top.join(link)).unwrap();
         }
         let tree = scan(top, &ScanOptions::default()).unwrap().tree;
-        let site = InTree(&tree);
+        let site = InTree {
+            tree: &tree,
+            at: None,
+        };
         for path in [
             "a/b/file",
             "a/link",

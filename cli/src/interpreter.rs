@@ -13,13 +13,12 @@ use crate::in_tree::InTree;
 
 /// Whether a site has PHP to run and no program that would: neither one that its manifest names nor one where
 /// [`add`] puts it.
-pub(crate) fn is_missing(tree: &Tree) -> anyhow::Result<bool> {
-    let site = InTree(tree);
+pub(crate) fn is_missing(site: &InTree<'_>) -> anyhow::Result<bool> {
     let is_there = |path: &str| site.kind(path.trim_start_matches('/')).is_some();
     if is_there(PROGRAM_PATH) {
         return Ok(false);
     }
-    let manifest = Manifest::of(&site)?;
+    let manifest = Manifest::of(site)?;
     let has_scripts = manifest.scripts().any(|script| is_there(&script));
     Ok(manifest.entry().is_none() && has_scripts)
 }

@@ -14,6 +14,7 @@ mod interpreter;
 mod interrupt;
 mod name;
 mod output;
+mod places;
 mod status;
 mod warm;
 

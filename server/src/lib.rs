@@ -39,6 +39,7 @@ pub use ops::log::{AccessFormat, Level, LogFormat, LogOptions};
 pub use options::{HostingOptions, HttpOptions, Options};
 pub use site::apps::Look;
 pub use site::ceilings::Ceilings;
+pub use site::home::{Home, misfit as home_misfit};
 pub use site::manifest::layers::{Effective, Origin, Row};
 pub use site::manifest::{MANIFEST_PATH, Manifest, ManifestError, PROGRAM_PATH, SnapshotLevel};
 pub use site::rules::{HTACCESS, Input, findings};

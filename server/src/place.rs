@@ -240,14 +240,18 @@ mod tests {
 
     #[tokio::test]
     async fn a_touched_image_is_not_started_again() {
-        use imagefs::scan::{ScanOptions, scan};
+        use imagefs::scan::{MtimePolicy, ScanOptions, scan};
         use imagefs::writer::{PackOptions, pack};
         let folder = tempfile::tempdir().unwrap();
         let (tree, path) = (folder.path().join("tree"), folder.path().join("image"));
         std::fs::create_dir(&tree).unwrap();
         let write = |text: &str| {
             std::fs::write(tree.join("index.html"), text).unwrap();
-            let tree = scan(&tree, &ScanOptions::default()).unwrap().tree;
+            let scanning = ScanOptions {
+                mtime: MtimePolicy::Fixed(1),
+                ..ScanOptions::default()
+            };
+            let tree = scan(&tree, &scanning).unwrap().tree;
             let options = PackOptions {
                 force: true,
                 ..PackOptions::default()

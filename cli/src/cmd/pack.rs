@@ -15,15 +15,17 @@ use imagefs::tree::Tree;
 use imagefs::writer::{self, PackOptions, PackReport, Phase, Planned, Progress};
 use imagefs::{Class, Error, sqlite, tar};
 use serde_json::{Map, Value, json};
+use server::Manifest;
 use toolchain::guest::Guest;
 use toolchain::guest::php::Extensions;
 
 use super::{progress, shown};
 use crate::htaccess::{self, Unknown};
+use crate::in_tree::InTree;
 use crate::name::{self, hex};
 use crate::output::Output;
 use crate::status::Status;
-use crate::{interpreter, interrupt, warm};
+use crate::{interpreter, interrupt, places, warm};
 
 /// Packs a directory or a tar archive into an image
 ///
@@ -74,6 +76,9 @@ pub(crate) struct Args {
     /// Modification times: keep, or seconds since 1970 for all files [default: keep, but none after SOURCE_DATE_EPOCH]
     #[arg(long, value_name = "TIME", value_parser = mtime)]
     mtime: Option<MtimePolicy>,
+    /// Where the site lived: its programs see it there, and the absolute paths that it has noted are right
+    #[arg(long, value_name = "PATH", value_parser = at)]
+    at: Option<String>,
     /// Owners: keep, or UID:GID for all files
     #[arg(long, value_name = "OWNER", default_value = "0:0", value_parser = owner)]
     owner: OwnerPolicy,
@@ -148,6 +153,10 @@ fn mtime(text: &str) -> Result<MtimePolicy, String> {
     }
 }
 
+fn at(text: &str) -> Result<String, String> {
+    server::home_misfit(text).map_or(Ok(text.to_owned()), |what| Err(what.to_owned()))
+}
+
 fn owner(text: &str) -> Result<OwnerPolicy, String> {
     let numbers = || {
         let (uid, gid) = text.split_once(':')?;
@@ -173,9 +182,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
         eprintln!("zapp: warning: PHP's opcache does not cache files whose modification time is 0");
     }
     let mut tree = read(args, mtime, &output, &stop)?;
-    htaccess::check(&tree, args.htaccess)?;
+    let site = InTree {
+        tree: &tree,
+        at: args.at.as_deref(),
+    };
+    htaccess::check(&site, args.htaccess)?;
+    // A manifest that cannot be used is an error where it is needed.
+    if let Ok(manifest) = Manifest::of(&site) {
+        places::say(&site, &manifest.home())?;
+    }
     let needs_php = match args.php {
-        Php::Auto => interpreter::is_missing(&tree)?,
+        Php::Auto => interpreter::is_missing(&site)?,
         Php::Always => true,
         Php::Never => false,
     };
@@ -191,6 +208,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<Status> {
             ..sqlite::Options::default()
         },
         given_mtime: mtime.given(),
+        at: args.at.clone(),
         force: args.force,
         tool: concat!("zapp ", env!("CARGO_PKG_VERSION")).into(),
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use imagefs::scan::{ScanOptions, scan};
 use sandbox::{HostTree, ImageTree, Limits, Mounts};
-use server::{Manifest, PROGRAM_PATH, Size};
+use server::{Home, Manifest, PROGRAM_PATH, Size};
 use toolchain::guest::Guest;
 use toolchain::guest::php::Extensions;
 
@@ -93,7 +93,10 @@ impl Site {
         let program = match image.resolve(image.root(), entry.as_bytes(), true) {
             Ok(ino) => {
                 let elf = image.bytes(ino).with_context(|| shown.clone())?;
-                (entry.as_bytes().to_vec(), elf.into_owned())
+                (
+                    manifest.home().outside(entry).into_bytes(),
+                    elf.into_owned(),
+                )
             }
             Err(error) if manifest.entry().is_some() => {
                 return Err(NoEntry(format!("{shown}: {entry}: {error}")).into());
@@ -102,7 +105,7 @@ impl Site {
         };
         let tree = Arc::new(ImageTree::new(image)?);
         Ok(Site {
-            mounts: Mounts::new().mount("/", tree),
+            mounts: Mounts::new().mount(manifest.home().path(), tree),
             shown,
             program,
             manifest,
@@ -116,10 +119,14 @@ impl Site {
             ..ScanOptions::default()
         };
         let scanned = scan(path, &options)?;
-        let manifest = Manifest::of(&InTree(&scanned.tree)).with_context(|| shown.clone())?;
+        let in_tree = InTree {
+            tree: &scanned.tree,
+            at: None,
+        };
+        let manifest = Manifest::of(&in_tree).with_context(|| shown.clone())?;
         let tree = HostTree::open(path).with_context(|| shown.clone())?;
         Ok(Site {
-            mounts: Mounts::new().mount("/", Arc::new(tree)),
+            mounts: Mounts::new().mount(manifest.home().path(), Arc::new(tree)),
             shown,
             program: built()?,
             manifest,
@@ -143,9 +150,10 @@ impl Site {
         let (name, elf) = self.program;
         let settings = self.manifest.php_lines().into_iter();
         let settings = settings.flat_map(|line| [b"-d".to_vec(), line.into_bytes()]);
+        let root = Home::new(&self.manifest.document_root());
         let report = Launch {
             elf,
-            mounts: self.mounts.working_directory(self.manifest.root()),
+            mounts: self.mounts.working_directory(root.path()),
             words: [name].into_iter().chain(settings).chain(words).collect(),
             env,
             limits: caps.limits(),

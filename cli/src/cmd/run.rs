@@ -287,7 +287,11 @@ fn program(args: &Args, mounts: &mut Mounts) -> anyhow::Result<(Vec<u8>, Vec<u8>
         },
     };
     let elf = image.bytes(ino).with_context(context)?.into_owned();
-    *mounts = std::mem::take(mounts).mount("/", Arc::new(ImageTree::new(image)?));
+    let home = manifest.home();
+    let path = [home.outside("").as_bytes(), &path].concat();
+    *mounts = std::mem::take(mounts)
+        .mount(home.path(), Arc::new(ImageTree::new(image)?))
+        .working_directory(home.path());
     Ok((path, elf))
 }
 

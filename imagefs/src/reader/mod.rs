@@ -73,6 +73,14 @@ struct Inner {
 #[derive(Clone, Debug)]
 pub struct Image(Arc<Inner>);
 
+/// What packing was told that readers need, in BUILDINFO; an image of another tool may not have it.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Given {
+    given_mtime: Option<i64>,
+    at: Option<String>,
+}
+
 impl Image {
     /// Maps an image file and checks all its metadata.
     ///
@@ -165,12 +173,16 @@ impl Image {
 
     /// The time that packing gave to files instead of their own, if it did: of a file that has it, it says nothing.
     pub fn given_mtime(&self) -> Option<i64> {
-        #[derive(serde::Deserialize)]
-        struct Given {
-            given_mtime: Option<i64>,
-        }
-        let given: Option<Given> = serde_json::from_slice(self.build_info()).ok();
-        given.and_then(|given| given.given_mtime)
+        self.given().given_mtime
+    }
+
+    /// The path at which programs are to see the tree, if packing was told one.
+    pub fn at(&self) -> Option<String> {
+        self.given().at
+    }
+
+    fn given(&self) -> Given {
+        serde_json::from_slice(self.build_info()).unwrap_or_default()
     }
 
     /// The file the image is mapped from.

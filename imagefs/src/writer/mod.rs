@@ -40,6 +40,8 @@ pub struct PackOptions {
     pub sqlite: sqlite::Options,
     /// The time that files of the tree were given instead of their own, if they were. The image tells its readers.
     pub given_mtime: Option<i64>,
+    /// The path at which programs are to see the tree, if it is known. The image tells its readers.
+    pub at: Option<String>,
     /// Replace an existing image.
     pub force: bool,
     /// Name and version of the calling tool, for the image's build information.
@@ -54,6 +56,7 @@ impl Default for PackOptions {
             jobs: 0,
             sqlite: sqlite::Options::default(),
             given_mtime: None,
+            at: None,
             force: false,
             tool: concat!("imagefs ", env!("CARGO_PKG_VERSION")).into(),
         }

@@ -31,7 +31,9 @@ pub(crate) fn load(
         .load(&elf)
         .with_context(|| format!("program {}", setup.entry))?;
     drop(elf);
-    let mounts = Mounts::new().mount("/", Arc::new(ImageTree::new(image.clone())?));
+    let tree = Arc::new(ImageTree::new(image.clone())?);
+    let mounts = Mounts::new().mount(setup.at.as_bytes(), tree);
+    let mounts = mounts.working_directory(setup.at.as_bytes());
     Ok(sandbox.start(&program, &limits(&setup.limits), &mounts)?)
 }
 

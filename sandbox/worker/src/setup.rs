@@ -8,6 +8,8 @@ pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 /// What a worker is told before it starts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Setup {
+    /// Where programs see the image: an absolute path.
+    pub at: String,
     /// Path of the program in the image.
     pub entry: String,
     /// Its arguments, its name first.

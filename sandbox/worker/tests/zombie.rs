@@ -22,6 +22,7 @@ fn a_worker_that_cannot_be_told_is_waited_for() {
     let image = Image::ingest(&path).expect("an image");
     // This binary is no worker: started as one it ends at once, without reading what no socket buffer holds.
     let setup = Setup {
+        at: "/".to_owned(),
         arguments: vec!["x".repeat(64 << 20)],
         ..Setup::default()
     };

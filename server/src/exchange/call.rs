@@ -119,7 +119,7 @@ impl<'a> Call<'a> {
             server: (&peers.local.0, self.server_port()),
             remote: (&peers.client.address, peers.client.port),
             https: peers.client.https,
-            root: &hosted.site.manifest.site.root,
+            root: hosted.site.router.root_path(),
             script: &self.script,
             request_id: self.visit.request_id,
         };

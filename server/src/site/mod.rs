@@ -3,6 +3,7 @@
 pub(crate) mod apps;
 pub(crate) mod ceilings;
 pub(crate) mod cgi;
+pub(crate) mod home;
 pub(crate) mod language;
 pub(crate) mod manifest;
 pub(crate) mod path;
@@ -22,6 +23,7 @@ use worker::{Bootstrap, BootstrapKind, Pairs, RequestLimits, Setup};
 
 use crate::site::apps::Application;
 use crate::site::ceilings::Ceilings;
+use crate::site::home::Home;
 use crate::site::language::PHP;
 use crate::site::manifest::{Manifest, ManifestError, SnapshotLevel};
 use crate::site::path::{Host, SitePath};
@@ -150,6 +152,7 @@ impl Site {
                 Vec::new()
             },
             compile: self.compile(&entry).filter(|_| snapshot),
+            at: self.manifest.home().path().to_owned(),
             entry,
             snapshot,
             bootstrap: self.bootstrap()?,
@@ -160,9 +163,9 @@ impl Site {
     fn compile(&self, entry: &str) -> Option<Pairs> {
         let is_known = entry == PHP.program && self.manifest.program.args.is_none();
         let patience_ms = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
-        let root = &self.manifest.site.root;
+        let root = Home::new(&self.manifest.document_root());
         (is_known && self.manifest.warmup.compile != Some(false))
-            .then(|| PHP.compile(root, WARM_UP_HOST, patience_ms))
+            .then(|| PHP.compile(root.path(), WARM_UP_HOST, patience_ms))
     }
 
     /// Lines of php.ini that `.htaccess` files say for the whole site.
@@ -192,7 +195,7 @@ impl Site {
         };
         Ok(Some(Bootstrap {
             kind,
-            request: cgi::warm_up("/", &section.root, WARM_UP_HOST, &script),
+            request: cgi::warm_up("/", &self.manifest.document_root(), WARM_UP_HOST, &script),
             hosts: section.hosts.clone(),
         }))
     }
@@ -208,7 +211,7 @@ impl Site {
             };
             match route {
                 Route::Script(script) => {
-                    let root = &self.manifest.site.root;
+                    let root = &self.manifest.document_root();
                     Ok(cgi::warm_up(url, root, WARM_UP_HOST, &script))
                 }
                 _ => Err(misfit(url, " is not answered by a script")),

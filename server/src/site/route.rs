@@ -78,6 +78,7 @@ struct Walked {
 pub(crate) struct Router {
     image: Image,
     root: Ino,
+    document_root: String,
     site: SiteSection,
 }
 
@@ -98,6 +99,7 @@ impl Router {
         let router = Router {
             image: image.clone(),
             root,
+            document_root: manifest.document_root(),
             site: manifest.site.clone(),
         };
         let parts = manifest.site.front_controllers.values();
@@ -115,9 +117,9 @@ impl Router {
         Ok(router)
     }
 
-    /// Where the site's files lie in the image, without a slash at the end.
+    /// Where the site's files lie before programs, without a slash at the end.
     pub(crate) fn root_path(&self) -> &str {
-        self.site.root.trim_end_matches('/')
+        &self.document_root
     }
 
     /// Whether a path is forbidden, whatever else is made of it.
@@ -310,7 +312,7 @@ impl Router {
     }
 
     /// Follows a path from the site's root to the first regular file, or to its end. Symlinks are followed inside the
-    /// site only: absolute targets are paths of the image and must lie below its root.
+    /// site only: absolute targets are paths of programs and must lie below its root.
     fn walk(&self, path: &SitePath) -> Option<Walked> {
         let image = &self.image;
         // Directories from the site's root to where the walk is, with the name of each.
@@ -375,8 +377,7 @@ impl Router {
 
     /// An absolute target as a path below the site's root.
     fn below_root(&self, target: &[u8]) -> Option<Vec<u8>> {
-        let root = self.site.root.trim_end_matches('/').as_bytes();
-        let rest = target.strip_prefix(root)?;
+        let rest = target.strip_prefix(self.document_root.as_bytes())?;
         (rest.is_empty() || rest.starts_with(b"/")).then(|| rest.to_vec())
     }
 }

@@ -6,26 +6,35 @@ use htaccess::{Files, Stat};
 use imagefs::{Image, Ino, Kind};
 
 use crate::site::apps::Look;
+use crate::site::home::Home;
 use crate::site::symlinks::follow;
 
 /// The files of an image, as rules ask about them.
 #[derive(Debug)]
-pub(super) struct InImage(pub(super) Image);
+pub(super) struct InImage {
+    pub(super) image: Image,
+    pub(super) home: Home,
+}
 
 impl InImage {
     /// What a path leads to, and its path without symlinks.
     pub(super) fn find(&self, path: &[u8]) -> Option<(Ino, Vec<u8>)> {
-        let image = &self.0;
+        let (image, home) = (&self.image, &self.home);
+        let path = home.inside(path)?;
         let child = |at, name: &[u8]| image.child(at, name);
-        let stack = follow(image.root(), path, child, |ino| image.read_link(ino))?;
+        let stack = follow(image.root(), home, path, child, |ino| image.read_link(ino))?;
         let names: Vec<&[u8]> = stack.iter().map(|(_, name)| &name[..]).collect();
         let ino = stack.last().expect("the top stays").0;
-        Some((ino, names.join(&b'/')))
+        Some((
+            ino,
+            [home.outside("").as_bytes(), &names.join(&b'/')].concat(),
+        ))
     }
 
     fn plain(&self, path: &[u8]) -> Option<Ino> {
+        let path = self.home.inside(path)?;
         let path = path.strip_prefix(b"/").unwrap_or(path);
-        self.0.lookup(path.strip_suffix(b"/").unwrap_or(path))
+        self.image.lookup(path.strip_suffix(b"/").unwrap_or(path))
     }
 }
 
@@ -33,9 +42,9 @@ impl Files for InImage {
     fn stat(&self, path: &[u8]) -> Option<Stat> {
         let direct = self
             .plain(path)
-            .filter(|ino| self.0.kind(*ino) != Kind::Symlink);
+            .filter(|ino| self.image.kind(*ino) != Kind::Symlink);
         let ino = direct.or_else(|| Some(self.find(path)?.0))?;
-        let stat = self.0.stat(ino);
+        let stat = self.image.stat(ino);
         Some(Stat {
             kind: kind(stat.kind),
             size: stat.size,
@@ -49,8 +58,10 @@ impl Files for InImage {
         let path = path.strip_suffix(b"/").unwrap_or(path);
         let slash = path.iter().rposition(|&b| b == b'/');
         let (above, name) = path.split_at(slash.map_or(0, |slash| slash + 1));
-        let child = self.find(above).and_then(|(at, _)| self.0.child(at, name));
-        child.is_some_and(|ino| self.0.kind(ino) == Kind::Symlink)
+        let child = self
+            .find(above)
+            .and_then(|(at, _)| self.image.child(at, name));
+        child.is_some_and(|ino| self.image.kind(ino) == Kind::Symlink)
     }
 
     fn real_path(&self, path: &[u8]) -> Option<Vec<u8>> {
@@ -70,7 +81,7 @@ impl Files for Reading<'_> {
     }
 
     fn read(&self, path: &[u8], max: usize) -> Option<Vec<u8>> {
-        let image = &self.files.0;
+        let image = &self.files.image;
         let (ino, _) = self.files.find(path)?;
         let fits = image.stat(ino).size <= u64::try_from(max).ok()?;
         if image.kind(ino) != Kind::Regular || !fits {
@@ -82,13 +93,22 @@ impl Files for Reading<'_> {
 }
 
 /// The files of a site that is not an image yet.
-pub(super) struct InSite<'a>(pub(super) &'a dyn Look);
+pub(super) struct InSite<'a> {
+    pub(super) site: &'a dyn Look,
+    pub(super) home: Home,
+}
+
+impl InSite<'_> {
+    fn inside<'p>(&self, path: &'p [u8]) -> Option<&'p str> {
+        let path = std::str::from_utf8(self.home.inside(path)?).ok()?;
+        Some(path.trim_matches('/'))
+    }
+}
 
 impl Files for InSite<'_> {
     fn stat(&self, path: &[u8]) -> Option<Stat> {
-        let path = std::str::from_utf8(path).ok()?.trim_matches('/');
         Some(Stat {
-            kind: kind(self.0.kind(path)?),
+            kind: kind(self.site.kind(self.inside(path)?)?),
             size: 0,
             modified: 0,
             executable: false,
@@ -97,8 +117,8 @@ impl Files for InSite<'_> {
     }
 
     fn read(&self, path: &[u8], max: usize) -> Option<Vec<u8>> {
-        let path = std::str::from_utf8(path).ok()?.trim_matches('/');
-        self.0.read(path, u64::try_from(max).ok()?).ok()?
+        let path = self.inside(path)?;
+        self.site.read(path, u64::try_from(max).ok()?).ok()?
     }
 }
 

@@ -157,11 +157,14 @@ impl SiteRules {
         if manifest.site.htaccess == Some(false) {
             return Ok(None);
         }
-        let inputs = in_image(image, &manifest.site.root)?;
+        let files = InImage {
+            image: image.clone(),
+            home: manifest.home(),
+        };
+        let inputs = in_image(&files, &manifest.document_root())?;
         if inputs.is_empty() {
             return Ok(None);
         }
-        let files = InImage(image.clone());
         let reading = Reading {
             files: &files,
             secret: RefCell::default(),
@@ -339,24 +342,43 @@ pub fn findings(
     if manifest.site.htaccess == Some(false) {
         return Ok(Vec::new());
     }
-    let rules = read(manifest, inputs, &InSite(site))?;
-    Ok(rules.findings().to_vec())
+    let home = manifest.home();
+    let at_home = |(directory, bytes): &Input| {
+        let directory = [home.outside("").as_bytes(), directory].concat();
+        (directory, bytes.clone())
+    };
+    let inputs: Vec<Input> = inputs.iter().map(at_home).collect();
+    let files = InSite {
+        site,
+        home: home.clone(),
+    };
+    let rules = read(manifest, &inputs, &files)?;
+    let mut findings = rules.findings().to_vec();
+    for finding in &mut findings {
+        // Who packs knows the file by its path in the tree.
+        if let Some(file) = finding.file.strip_prefix(&home.outside("")) {
+            finding.file = file.to_owned();
+        }
+    }
+    Ok(findings)
 }
 
 fn read(manifest: &Manifest, inputs: &[Input], files: &dyn Files) -> Result<Rules, SiteError> {
+    let root = manifest.document_root();
     let site = htaccess::Site {
-        document_root: manifest.site.root.as_bytes(),
+        document_root: root.as_bytes(),
         index: &manifest.site.index,
     };
     Rules::read(&site, inputs, files).map_err(SiteError::Rules)
 }
 
 /// The files below an image's document root.
-fn in_image(image: &Image, root: &str) -> Result<Vec<Input>, SiteError> {
+fn in_image(files: &InImage, root: &str) -> Result<Vec<Input>, SiteError> {
+    let image = &files.image;
     let mut inputs = Vec::new();
     let mut total = 0;
-    let root = root.trim_end_matches('/').as_bytes();
-    let Some(top) = InImage(image.clone()).find(root) else {
+    let root = root.as_bytes();
+    let Some(top) = files.find(root) else {
         return Ok(inputs);
     };
     let mut directories = vec![(root.to_vec(), top.0)];
@@ -370,7 +392,7 @@ fn in_image(image: &Image, root: &str) -> Result<Vec<Input>, SiteError> {
             if entry.name != HTACCESS.as_bytes() {
                 continue;
             }
-            let Some((ino, _)) = InImage(image.clone()).find(&full) else {
+            let Some((ino, _)) = files.find(&full) else {
                 continue;
             };
             let stat = image.stat(ino);

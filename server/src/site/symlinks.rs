@@ -1,14 +1,17 @@
 //! Following a path through directories and symbolic links, whatever the files lie in.
 
+use crate::site::home::Home;
+
 /// Symlinks followed for one path, as in Linux (`path_resolution(7)`).
 pub(crate) const SYMLINKS_MAX: u32 = 40;
 
 /// The nodes from `top` to what `path` leads to, and that itself, each with its name; symlinks followed, and `..` above the top is
-/// the top. `child` finds a name in a directory, `target` says where a node leads that is a symlink.
+/// the top. Absolute symlinks are paths of programs, for which the top is at `home`. `child` finds a name in a directory, `target` says where a node leads that is a symlink.
 ///
-/// `None` when something of the path is not there, or it has more than [`SYMLINKS_MAX`] symlinks.
+/// `None` when something of the path is not there or not in the tree, or it has more than [`SYMLINKS_MAX`] symlinks.
 pub fn follow<'t, N: Copy>(
     top: N,
+    home: &Home,
     path: &[u8],
     child: impl Fn(N, &[u8]) -> Option<N>,
     target: impl Fn(N) -> Option<&'t [u8]>,
@@ -36,8 +39,10 @@ pub fn follow<'t, N: Copy>(
         if links > SYMLINKS_MAX {
             return None;
         }
+        let mut target = target;
         if target.starts_with(b"/") {
             stack.truncate(1);
+            target = home.inside(target)?;
         }
         pending.extend(names(target));
     }

@@ -336,6 +336,7 @@ fn build_info(work: &Work<'_>) -> String {
         "sqlite": sqlite::version(),
         "level": options.level,
         "given_mtime": options.given_mtime,
+        "at": options.at,
         "classes": classes,
         "sqlite_mode": format!("{:?}", options.sqlite.mode).to_lowercase(),
     })

@@ -17,6 +17,10 @@ pub trait Look {
     /// # Errors
     /// When it cannot be read.
     fn read(&self, path: &str, max: u64) -> Result<Option<Vec<u8>>, imagefs::Error>;
+    /// Where programs are to see the site, if who packs it said so.
+    fn at(&self) -> Option<String> {
+        None
+    }
 }
 
 impl Look for Image {
@@ -49,6 +53,10 @@ impl Look for Image {
         let fits = Image::kind(self, ino) == Kind::Regular && self.stat(ino).size <= max;
         fits.then(|| self.bytes(ino).map(Into::into)).transpose()
     }
+
+    fn at(&self) -> Option<String> {
+        Image::at(self)
+    }
 }
 
 /// A known application.
@@ -80,6 +88,13 @@ pub(crate) struct Recognised {
 /// installs, Drupal and Bedrock, Acquia, Magento, CakePHP, hosters.
 const PUBLIC: [&str; 6] = ["public", "web", "docroot", "pub", "webroot", "htdocs"];
 
+/// Where a PHP site lives unless somebody says otherwise. Not at `/`: scripts cut the document root off paths, and one of a single
+/// slash takes all slashes with it, or a letter too many.
+const HOME: &str = "/site";
+
+/// What a site without scripts is called.
+const FILES: &str = "files";
+
 /// What makes the top of a site its document root.
 const INDEX: [&str; 3] = ["index.php", "index.html", "index.htm"];
 
@@ -97,6 +112,9 @@ pub(crate) fn recognise(site: &dyn Look, root: Option<&str>) -> Result<Recognise
     let root = root.or(found.copied()).unwrap_or_default();
     let root = root.trim_matches('/');
     let mut recognised = wordpress::recognise(site, root)?.unwrap_or_else(|| plain(site, root));
+    if recognised.name != FILES {
+        recognised.rules.push(format!("site.at = \"{HOME}\""));
+    }
     if let Some(folder) = found {
         (recognised.rules).push(format!("site.root = \"/{folder}\""));
     }
@@ -115,7 +133,7 @@ fn plain(site: &dyn Look, root: &str) -> Recognised {
     let is_file = |name: &str| site.kind(&within(root, name)) == Some(Kind::Regular);
     if !is_file("index.php") {
         return Recognised {
-            name: "files",
+            name: FILES,
             application: None,
             rules: Vec::new(),
         };

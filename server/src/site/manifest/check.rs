@@ -3,6 +3,7 @@
 use hyper::header::{HeaderName, HeaderValue};
 
 use super::{Constant, Manifest, ManifestError, SiteSection};
+use crate::site::home;
 use crate::site::path::Host;
 
 fn bad(key: &'static str, what: impl Into<String>) -> ManifestError {
@@ -42,6 +43,9 @@ impl Manifest {
 
 impl SiteSection {
     fn check(&self) -> Result<(), ManifestError> {
+        if let Some(what) = home::misfit(&self.at) {
+            return Err(bad("site.at", what));
+        }
         if !self.root.starts_with('/') {
             return Err(bad("site.root", SLASH));
         }

@@ -14,6 +14,7 @@ use crate::site::apps::{self, Look};
 /// What holds for every site.
 const BASE: &str = r#"
 [site]
+at = "/"
 root = "/"
 htaccess = true
 index = ["index.php", "index.html", "index.htm"]
@@ -40,6 +41,8 @@ pub enum Origin {
     BuiltIn(&'static str),
     /// The site's manifest says so.
     Manifest,
+    /// Who packed it said so.
+    Packed,
 }
 
 impl fmt::Display for Origin {
@@ -48,6 +51,7 @@ impl fmt::Display for Origin {
             Origin::Default => f.write_str("default"),
             Origin::BuiltIn(name) => write!(f, "built in for {name}"),
             Origin::Manifest => f.write_str(MANIFEST_PATH),
+            Origin::Packed => f.write_str("zapp pack"),
         }
     }
 }
@@ -95,6 +99,7 @@ pub(super) fn of(site: &dyn Look, text: Option<&str>) -> Result<Effective, Manif
     let layers: Vec<(Origin, Table)> = std::iter::once((Origin::Default, fixed(BASE)))
         .chain(rules)
         .chain([(Origin::Manifest, own)])
+        .chain(site.at().map(|at| (Origin::Packed, packed(at))))
         .collect();
     let mut merged = Table::new();
     let mut rows = BTreeMap::new();
@@ -118,6 +123,12 @@ pub(super) fn of(site: &dyn Look, text: Option<&str>) -> Result<Effective, Manif
         manifest,
         rows: own_rows.collect(),
     })
+}
+
+/// What who packed a site has said, in the form of a manifest.
+fn packed(at: String) -> Table {
+    let section = Table::from_iter([("at".to_owned(), Value::String(at))]);
+    Table::from_iter([("site".to_owned(), Value::Table(section))])
 }
 
 /// Of what is wrong in a manifest, the account that knows its line.

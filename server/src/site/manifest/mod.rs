@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use self::layers::Effective;
 use crate::site::apps::{Application, Look};
+use crate::site::home::Home;
 use crate::site::language::PHP;
 use crate::site::pattern::{self, Pattern};
 use crate::site::read_only::ReadOnly;
@@ -152,6 +153,8 @@ impl std::fmt::Display for Constant {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SiteSection {
+    /// Where programs see the image.
+    pub(crate) at: String,
     /// Directory of the image that `/` of the site means.
     pub(crate) root: String,
     pub(crate) index: Vec<String>,
@@ -306,10 +309,16 @@ impl Manifest {
         lines
     }
 
-    /// The directory of the image that `/` of the site means.
+    /// Where programs see the image.
     #[must_use]
-    pub fn root(&self) -> &str {
-        &self.site.root
+    pub fn home(&self) -> Home {
+        Home::new(&self.site.at)
+    }
+
+    /// Where programs see the site's root, without a slash at the end: nothing where that is `/`.
+    #[must_use]
+    pub fn document_root(&self) -> String {
+        self.home().outside(self.site.root.trim_end_matches('/'))
     }
 
     /// The program that the manifest names, by its path in the image.
@@ -330,7 +339,7 @@ impl Manifest {
 
     /// The arguments of the program, its name first. Lines of php.ini that the site says elsewhere come before its manifest's.
     pub(crate) fn arguments(&self, entry: &str, php: &[(String, String)]) -> Vec<String> {
-        let mut arguments = vec![entry.to_owned()];
+        let mut arguments = vec![self.home().outside(entry)];
         match &self.program.args {
             Some(given) => arguments.extend(given.iter().cloned()),
             None => {

@@ -225,7 +225,7 @@ fn php_settings_become_options() {
     let text = "schema = 1\n[php]\nmemory_limit = \"64M\"\ndisplay_errors = false\nsession.gc_divisor = 5\n";
     let manifest = Manifest::parse(text).unwrap();
     let expected = [
-        "php",
+        "/php",
         "--web",
         "-d",
         "display_errors=0",
@@ -234,7 +234,7 @@ fn php_settings_become_options() {
         "-d",
         "session.gc_divisor=5",
     ];
-    assert_eq!(manifest.arguments("php", &[]), expected);
+    assert_eq!(manifest.arguments("/php", &[]), expected);
 }
 
 #[test]
