@@ -3,17 +3,32 @@
 #include <chrono>
 #include <condition_variable>
 #include <ctime>
+#include <functional>
 #include <memory>
 #include <mutex>
 
 namespace std {
 
-__thread void *__once_callable;
-__thread void (*__once_call)();
+// What call_once shall call, held under a lock until the call begins, so that it may call another one.
+function<void()> __once_functor;
+static unique_lock<mutex> *once_lock;
+
+mutex &__get_once_mutex()
+{
+	static mutex once;
+	return once;
+}
+
+void __set_once_functor_lock_ptr(unique_lock<mutex> *lock) { once_lock = lock; }
 
 extern "C" void __once_proxy()
 {
-	__once_call();
+	function<void()> call = std::move(__once_functor);
+	if (unique_lock<mutex> *lock = once_lock) {
+		once_lock = nullptr;
+		lock->unlock();
+	}
+	call();
 }
 
 condition_variable::condition_variable() noexcept = default;

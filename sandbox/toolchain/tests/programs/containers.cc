@@ -147,6 +147,14 @@ static void rest()
 	static std::once_flag flag;
 	for (int index = 0; index < 2; index++)
 		std::call_once(flag, [] { std::printf("once\n"); });
+	std::once_flag outer, inner;
+	int calls = 0;
+	for (int index = 0; index < 2; index++)
+		std::call_once(outer, [&](int step) {
+			std::call_once(inner, [&] { calls += 10; });
+			calls += step;
+		}, index + 1);
+	std::printf("%d\n", calls);
 	std::mutex mutex;
 	std::condition_variable condition;
 	{

@@ -11,3 +11,7 @@
 #undef _GLIBCXX_USE_PTHREAD_RWLOCK_CLOCKLOCK
 #undef _GLIBCXX_USE_UCHAR_C8RTOMB_MBRTOC8_CXX20
 #undef _GLIBCXX_USE_UCHAR_C8RTOMB_MBRTOC8_FCHAR8_T
+
+/* call_once remembers what it calls in plain variables: there is one thread, and GCC's way of storing an address of the stack in a
+   thread-local one is not known to the rewriter. */
+#undef _GLIBCXX_HAVE_TLS
