@@ -21,6 +21,7 @@ mod pack_warm;
 mod pages;
 mod php_cli;
 mod php_elsewhere;
+mod php_openssl;
 mod phpt;
 mod roundtrip;
 mod run;

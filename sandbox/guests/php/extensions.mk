@@ -5,7 +5,7 @@
 
 comma := ,
 small :=
-full := bcmath calendar exif ftp gd gettext gmp iconv mbregex mysqli pdo_mysql phar posix soap sodium zip
+full := bcmath calendar curl exif ftp gd gettext gmp iconv mbregex mysqli openssl pdo_mysql phar posix soap sodium zip
 
 EXTENSIONS := $(sort $(foreach name,$(subst $(comma), ,$(or $(WITH),full)),$(if $(filter small full,$(name)),$($(name)),$(name))))
 UNKNOWN := $(filter-out $(full),$(EXTENSIONS))
@@ -16,6 +16,9 @@ package = $(1)_CFLAGS='$(or $(3),-I$(CURDIR)/include)' $(1)_LIBS='-L$(CURDIR)/st
 
 bcmath.configure := --enable-bcmath
 calendar.configure := --enable-calendar
+curl.configure := --with-curl
+curl.libraries := curl openssl
+curl.environment = $(call package,CURL,curl,-I$(CURDIR)/source/curl/include -DCURL_STATICLIB)
 exif.configure := --enable-exif
 ftp.configure := --enable-ftp
 gd.configure := --enable-gd --with-jpeg --with-webp --with-freetype
@@ -32,6 +35,9 @@ mbregex.without := --disable-mbregex
 mbregex.libraries := onig
 mbregex.environment = $(call package,ONIG,onig)
 mysqli.configure := --with-mysqli
+openssl.configure := --with-openssl
+openssl.libraries := openssl
+openssl.environment = $(call package,OPENSSL,openssl,$(openssl.include))
 pdo_mysql.configure := --with-pdo-mysql
 phar.without := --disable-phar
 posix.without := --disable-posix

@@ -186,3 +186,12 @@ gmp/$(1).c:
 
 endef
 $(foreach pair,$(gmp.several),$(eval $(call GMP_SEVERAL,$(firstword $(subst :, ,$(pair))),$(lastword $(subst :, ,$(pair))))))
+
+include $(RECIPE)/config/openssl/library.mk
+
+# Without threads and the protocols that PHP's own tests do not know.
+curl.source := source/curl/lib
+curl.files = $(call sources,source/curl/lib,* curlx/* vauth/* vtls/* vquic/* vssh/*)
+curl.needs := openssl/include/openssl/opensslv.h include/zlib.h include/zconf.h
+curl.options = -DHAVE_CONFIG_H -DBUILDING_LIBCURL -DCURL_STATICLIB -I$(RECIPE)/config/curl -Isource/curl/include -Isource/curl/lib -Iinclude \
+	$(openssl.include) $(if $(filter guest,$(HOST)),-DZAPP_GUEST)

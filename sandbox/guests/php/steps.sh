@@ -43,6 +43,7 @@ unpack() {
     done
     for patch in "$here"/patches/*/*.patch; do
         part=$(basename "$(dirname "$patch")")
+        [ -d "$work/source/$part" ] || continue
         patch --directory="$work/source/$part" --strip=1 --forward <"$patch"
     done
     # The compiler sees the size of the array alone; recipe.mk makes an object of the bytes.
@@ -120,7 +121,7 @@ step() {
 
 install_tools() {
     local missing=() pair
-    for pair in gcc:gcc make:make tclsh:tcl xz:xz-utils patch:patch apt-get:apt; do
+    for pair in gcc:gcc make:make tclsh:tcl xz:xz-utils patch:patch perl:perl-base apt-get:apt; do
         command -v "${pair%:*}" >/dev/null || missing+=("${pair#*:}")
     done
     [ -e /usr/include/stdio.h ] || missing+=(libc6-dev) # tools that run while building are made by the plain gcc

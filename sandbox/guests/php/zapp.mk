@@ -10,8 +10,8 @@ ZAPP_OPCACHE := ZendAccelerator shared_alloc_mmap shared_alloc_posix shared_allo
 ZAPP_SAPI := main cli zapp bootstrap compile constants functions glob request host_$(HOST)
 ZAPP_PHP := $(PHP_GLOBAL_OBJS) $(PHP_BINARY_OBJS) $(PHP_CLI_OBJS)
 ifeq ($(HOST),guest)
-# A guest cannot exchange stacks by itself; fiber.s asks the host.
-ZAPP_SAPI += fiber
+# A guest cannot exchange stacks by itself; fiber.s asks the host. It has no network either.
+ZAPP_SAPI += fiber network
 ZAPP_PHP := $(filter-out Zend/asm/%,$(ZAPP_PHP))
 override CPPFLAGS += -DZAPP_GUEST
 endif
