@@ -11,9 +11,9 @@ use crate::error::{Error, Unfreezable};
 use crate::slot::Slot;
 use crate::snapshot::{Frozen, Snapshot};
 use crate::state::State;
-use crate::sys::entry::Registers;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
+use crate::sys::registers::Registers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

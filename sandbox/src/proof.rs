@@ -9,7 +9,7 @@ use crate::contents::{Backing, Contents};
 use crate::error::Error;
 use crate::layout::{GUEST, TABLE};
 use crate::slot::Slot;
-use crate::sys::entry::GatePage;
+use crate::sys::gate::GatePage;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use std::ops::Range;

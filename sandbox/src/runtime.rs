@@ -9,7 +9,7 @@ use crate::limits::Limits;
 use crate::outside::World;
 use crate::program::{Program, Verdicts};
 use crate::snapshot::Snapshot;
-use crate::sys::entry::GatePage;
+use crate::sys::gate::GatePage;
 use crate::sys::pagemap::Pagemap;
 use crate::sys::signal;
 use crate::sys::thread;

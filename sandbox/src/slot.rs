@@ -11,7 +11,7 @@ use crate::contents::{Backing, Contents, Span};
 use crate::error::Error;
 use crate::layout::{GUEST, TABLE};
 use crate::memory::OpenWindow;
-use crate::sys::entry::GatePage;
+use crate::sys::gate::GatePage;
 use crate::sys::guest::{Region, Source};
 use crate::sys::pagemap::Pagemap;
 use crate::sys::stack::ReturnStack;

@@ -16,7 +16,7 @@ use crate::program::Program;
 use crate::runtime::Sandbox;
 use crate::slot::Slot;
 use crate::state::State;
-use crate::sys::entry::Registers;
+use crate::sys::registers::Registers;
 use crate::tree::Mounts;
 use crate::tree::trees::Trees;
 use std::fmt;

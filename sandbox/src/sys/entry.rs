@@ -15,103 +15,13 @@
 //! gate nor a signal handler ever calls into the dynamic linker (review F31).
 
 use super::guest::Region;
-use super::linux::{Mapping, PAGE};
-use super::memfd::{self, SealedFile};
+use super::registers::{MXCSR_DEFAULT, Registers};
 use std::arch::{asm, global_asm};
-use std::io;
 use std::mem::offset_of;
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-
-/// The registers of a guest at a trap boundary. `%r14` is the base, `%rcx` and `%r11` are always zero,
-/// the return address lies on the return stack at `rsp`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(C, align(64))]
-pub(crate) struct Registers {
-    pub(crate) rax: u64,
-    pub(crate) rbx: u64,
-    pub(crate) rbp: u64,
-    pub(crate) rdi: u64,
-    pub(crate) rsi: u64,
-    pub(crate) rdx: u64,
-    pub(crate) r8: u64,
-    pub(crate) r9: u64,
-    pub(crate) r10: u64,
-    pub(crate) r12: u64,
-    pub(crate) r13: u64,
-    pub(crate) r15: u64,
-    /// Host address inside the instance's return stack.
-    pub(crate) rsp: u64,
-    /// The region's base: what `%r14` and `%gs` hold.
-    pub(crate) base: u64,
-    /// Only the sticky exception bits ever differ from the default. Loaded at entry and stored when
-    /// the guest leaves; traps do not touch it, because trap handlers do no floating-point arithmetic
-    /// and reading it costs more than the rest of a trap.
-    pub(crate) mxcsr: u64,
-    /// Keeps the vectors 16-byte aligned.
-    pub(crate) reserved: u64,
-    pub(crate) xmm: [u128; 16],
-}
-
-/// SSE control word of a fresh process: all exceptions masked, round to nearest.
-pub(crate) const MXCSR_DEFAULT: u64 = 0x1F80;
-
-impl Registers {
-    /// The six arguments of a trap. Each is read on its own: the processor cannot forward two stores
-    /// of the trap entry to one wider load, and waits.
-    #[inline]
-    pub(crate) fn arguments(&self) -> [u64; 6] {
-        [
-            &self.rdi, &self.rsi, &self.rdx, &self.r10, &self.r8, &self.r9,
-        ]
-        .map(|field| {
-            // SAFETY: a plain read of a live field.
-            unsafe { std::ptr::read_volatile(field) }
-        })
-    }
-
-    /// The registers a guest can set to anything: the general ones, then the vectors.
-    pub(crate) fn of_guest(&self) -> ([u64; 12], [u128; 16]) {
-        let general = [
-            self.rax, self.rbx, self.rbp, self.rdi, self.rsi, self.rdx, self.r8, self.r9, self.r10,
-            self.r12, self.r13, self.r15,
-        ];
-        (general, self.xmm)
-    }
-
-    /// Registers with these of the guest's; base and stack pointer are the slot's to set.
-    pub(crate) fn with_guest(general: [u64; 12], xmm: [u128; 16]) -> Registers {
-        let [rax, rbx, rbp, rdi, rsi, rdx, r8, r9, r10, r12, r13, r15] = general;
-        Registers {
-            rax,
-            rbx,
-            rbp,
-            rdi,
-            rsi,
-            rdx,
-            r8,
-            r9,
-            r10,
-            r12,
-            r13,
-            r15,
-            xmm,
-            ..Registers::fresh(0, 0)
-        }
-    }
-
-    /// Everything zero but the base and the return stack pointer.
-    pub(crate) fn fresh(base: usize, rsp: usize) -> Registers {
-        Registers {
-            rsp: rsp as u64,
-            base: base as u64,
-            mxcsr: MXCSR_DEFAULT,
-            ..Registers::default()
-        }
-    }
-}
 
 /// What the assembly shares with a thread's run: registers, then the way back into Rust.
 #[repr(C)]
@@ -199,9 +109,9 @@ pub(super) struct Tcb {
     pub(super) host_rsp: u64,
     frame: *mut Frame,
     pub(super) control: *const Control,
-    gate: usize,
-    kill: usize,
-    exit: usize,
+    pub(super) gate: usize,
+    pub(super) kill: usize,
+    pub(super) exit: usize,
     pub(super) left: u64,
     pub(super) base: u64,
     pub(super) fault: FaultRecord,
@@ -329,77 +239,8 @@ pub(crate) fn next_generation() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// The page of stubs that the call tables of all slots point to.
-#[derive(Debug)]
-pub(crate) struct GatePage {
-    mapping: Mapping,
-    table: SealedFile,
-}
-
-/// Entries of the call table page.
-const TABLE_ENTRIES: usize = PAGE / 8;
-
-impl GatePage {
-    /// The process's gate page, made on first use. Its address is random and it names no address of
-    /// the host's text: each stub is `jmp *%fs:offset` (review F19).
-    pub(crate) fn get() -> io::Result<&'static GatePage> {
-        static PAGE_OF_STUBS: OnceLock<GatePage> = OnceLock::new();
-        if let Some(page) = PAGE_OF_STUBS.get() {
-            return Ok(page);
-        }
-        let made = GatePage::make()?;
-        Ok(PAGE_OF_STUBS.get_or_init(|| made))
-    }
-
-    fn make() -> io::Result<GatePage> {
-        let mut code = vec![0xCC; PAGE];
-        let offsets = [
-            offset_of!(Tcb, gate),
-            offset_of!(Tcb, kill),
-            offset_of!(Tcb, exit),
-        ];
-        for (index, field) in offsets.into_iter().enumerate() {
-            let stub = &mut code[index * STUB..][..8];
-            // 64 FF 24 25 disp32: jmp *%fs:disp32
-            stub[..4].copy_from_slice(&[0x64, 0xFF, 0x24, 0x25]);
-            let at = tcb_offset() + (field as u64).cast_signed();
-            let at = i32::try_from(at)
-                .expect("thread-local storage lies within 2 GiB of the thread pointer");
-            stub[4..].copy_from_slice(&at.to_le_bytes());
-        }
-        let file = SealedFile::new(c"zapp-gate", &code, 0xCC, true)?;
-        let mapping = memfd::map_gate_page(&file)?;
-        let mut entries = vec![0; PAGE];
-        for (index, entry) in entries.chunks_exact_mut(8).enumerate() {
-            let stub = if index == 0 { 0 } else { STUB };
-            entry.copy_from_slice(&((mapping.address() + stub) as u64).to_le_bytes());
-        }
-        debug_assert_eq!(entries.len(), TABLE_ENTRIES * 8);
-        let table = SealedFile::new(c"zapp-table", &entries, 0, false)?;
-        Ok(GatePage { mapping, table })
-    }
-
-    /// The sealed page mapped read-only into every slot.
-    pub(crate) fn table(&self) -> &SealedFile {
-        &self.table
-    }
-
-    /// Where the page is.
-    #[cfg(test)]
-    pub(crate) fn address(&self) -> usize {
-        self.mapping.address()
-    }
-
-    /// What the first entry of a return stack holds.
-    pub(crate) fn exit_stub(&self) -> usize {
-        self.mapping.address() + 2 * STUB
-    }
-}
-
-/// Distance between two stubs of the gate page.
-const STUB: usize = 32;
-
-fn tcb_offset() -> i64 {
+/// Where the control block lies, seen from the thread pointer.
+pub(super) fn tcb_offset() -> i64 {
     let offset: i64;
     // SAFETY: loads a link-time constant.
     unsafe {

@@ -8,12 +8,14 @@
 )]
 
 pub(crate) mod entry;
+pub(crate) mod gate;
 pub(crate) mod guest;
 pub(crate) mod inject;
 pub(crate) mod linux;
 pub(crate) mod memfd;
 pub(crate) mod pagemap;
 pub(crate) mod process;
+pub(crate) mod registers;
 pub(crate) mod signal;
 pub(crate) mod speculation;
 pub(crate) mod stack;

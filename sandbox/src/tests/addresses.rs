@@ -6,7 +6,7 @@ use crate::address::Claimed;
 use crate::contents::{Backing, Span};
 use crate::layout::TABLE;
 use crate::slot::Slot;
-use crate::sys::entry::GatePage;
+use crate::sys::gate::GatePage;
 use crate::sys::linux::PAGE;
 use crate::sys::memfd::SealedFile;
 use crate::{Input, Instance, Limits, MemoryTree, Mounts, Request, Snapshot};

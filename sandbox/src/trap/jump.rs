@@ -11,7 +11,8 @@ use crate::fiber::Fiber;
 use crate::jumps::Resumed;
 use crate::ledger::Room;
 use crate::report::Outcome;
-use crate::sys::entry::{GatePage, Registers};
+use crate::sys::gate::GatePage;
+use crate::sys::registers::Registers;
 use crate::sys::stack::ReturnStack;
 
 /// Fibers of one instance at most.

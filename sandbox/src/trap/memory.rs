@@ -4,7 +4,7 @@
 //! a window, of which an instance has at most 64.
 
 use super::Running;
-use super::file::UNIT;
+use super::transfer::UNIT;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int};
 use crate::address::{GuestAddr, PageAligned, PageRange, size};
 use crate::contents::Window;

@@ -5,7 +5,7 @@
 
 mod attribute;
 mod clock;
-pub(crate) mod file;
+mod file;
 mod jump;
 mod memory;
 mod path;
@@ -14,6 +14,7 @@ mod ready;
 mod request;
 mod stat;
 mod stream;
+pub(crate) mod transfer;
 
 use crate::abi::{Answer, Arguments, Errno, Stop, errno};
 use crate::address::{Claimed, size};
@@ -28,8 +29,9 @@ use crate::report::{Outcome, Usage};
 use crate::request::Exchange;
 use crate::snapshot::Snapshot;
 use crate::state::State;
-use crate::sys::entry::{Control, Flow, Registers, TrapHandler};
+use crate::sys::entry::{Control, Flow, TrapHandler};
 use crate::sys::guest::{Fault, Region};
+use crate::sys::registers::Registers;
 use crate::sys::speculation::clamp;
 use crate::sys::stack::ReturnStack;
 use crate::trace::Tracer;

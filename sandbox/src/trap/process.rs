@@ -4,7 +4,7 @@ use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
 use crate::address::low;
 use crate::report::Outcome;
-use crate::sys::entry::Registers;
+use crate::sys::registers::Registers;
 
 /// The first number of our own calls, and how many there are.
 pub(super) const OWN_START: u64 = 0x7A00;

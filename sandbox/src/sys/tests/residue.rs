@@ -3,11 +3,11 @@
 
 use crate::address::{PageAligned, PageRange};
 use crate::layout::TABLE;
-use crate::sys::entry::{
-    self, Control, Flow, GatePage, Left, MXCSR_DEFAULT, Registers, TrapHandler,
-};
+use crate::sys::entry::{self, Control, Flow, Left, TrapHandler};
+use crate::sys::gate::GatePage;
 use crate::sys::guest::{Region, Source};
 use crate::sys::memfd::SealedFile;
+use crate::sys::registers::{MXCSR_DEFAULT, Registers};
 use crate::sys::stack::ReturnStack;
 use crate::sys::{signal, thread};
 use std::arch::asm;

@@ -10,6 +10,7 @@
 
 use super::tracee::{Registers, Tracee};
 use crate::sys::entry::{self, Control, Tcb};
+use crate::sys::gate;
 use crate::sys::guest;
 use crate::sys::signal::KICK;
 use crate::tests::support;
@@ -58,7 +59,7 @@ fn stepped_child() {
     let snapshot = support::snapshot("steps", &limits, &Mounts::new());
     let border = entry::border();
     let (copy, entries) = guest::copy_code();
-    let gate = entry::GatePage::get()
+    let gate = gate::GatePage::get()
         .expect("made with the sandbox")
         .address();
     // SAFETY: no arguments.

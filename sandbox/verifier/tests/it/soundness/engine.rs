@@ -10,6 +10,7 @@ use std::ptr;
 use crate::random::Random;
 
 use super::generate::{BASE, PAGE};
+use super::shared::Shared;
 
 /// Where the slot is.
 pub(super) const BASE_ADDRESS: u64 = 0x2A5_0000_0000;
@@ -43,55 +44,6 @@ pub(super) enum Stop {
         code: i32,
         address: u64,
     },
-}
-
-/// A mapping shared with the child.
-struct Shared {
-    fd: i32,
-    at: *mut u8,
-    len: usize,
-}
-
-impl Shared {
-    fn new(len: usize) -> Shared {
-        // SAFETY: plain system calls; the mapping is fresh and at least `len` long.
-        unsafe {
-            let fd = libc::memfd_create(c"soundness".as_ptr(), libc::MFD_CLOEXEC);
-            assert!(fd >= 0, "memfd_create failed");
-            let length = i64::try_from(len).expect("small");
-            assert_eq!(libc::ftruncate(fd, length), 0, "ftruncate failed");
-            let access = libc::PROT_READ | libc::PROT_WRITE;
-            let at = libc::mmap(ptr::null_mut(), len, access, libc::MAP_SHARED, fd, 0);
-            assert_ne!(at, libc::MAP_FAILED, "mmap failed");
-            Shared {
-                fd,
-                at: at.cast(),
-                len,
-            }
-        }
-    }
-
-    fn write(&mut self, at: usize, bytes: &[u8]) {
-        assert!(at + bytes.len() <= self.len, "inside the mapping");
-        // SAFETY: the range was checked; only this process writes there through this pointer.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), self.at.add(at), bytes.len()) }
-    }
-
-    fn word(&self, at: usize) -> u64 {
-        assert!(at + 8 <= self.len, "inside the mapping");
-        // SAFETY: the range was checked; the child is stopped while its memory is read.
-        unsafe { ptr::read_volatile(self.at.add(at).cast::<u64>()) }
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        // SAFETY: unmaps and closes what `new` made.
-        unsafe {
-            libc::munmap(self.at.cast(), self.len);
-            libc::close(self.fd);
-        }
-    }
 }
 
 /// The traced child.

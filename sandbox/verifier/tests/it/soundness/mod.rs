@@ -16,6 +16,7 @@
 mod edges;
 mod engine;
 mod generate;
+mod shared;
 mod watch;
 
 use verifier::{Policy, Program, Rule, verify};
