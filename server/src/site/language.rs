@@ -1,14 +1,9 @@
 //! What a site's language has of its own: where its interpreter lies, which files are its sources, how it is told settings, and what
 //! its answers say. Another language is one more [`Language`] here, a layer of defaults in `apps`, and a recipe in `sandbox/guests`.
 
-use std::collections::BTreeMap;
+use std::fmt::Display;
 
 use worker::Pairs;
-
-use crate::site::apps::Application;
-use crate::site::cgi;
-use crate::site::manifest::Constant;
-use crate::site::route::Script;
 
 /// A language that sites are written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +19,7 @@ pub(crate) struct Language {
     /// Extensions of what sources include, and nobody asks for.
     parts: &'static [&'static [u8]],
     /// The script in whose name all others are compiled.
-    first: &'static [u8],
+    pub(crate) first: &'static [u8],
     /// What a cookie begins with that belongs to a session.
     session: &'static [u8],
 }
@@ -58,31 +53,26 @@ impl Language {
             .contains(&extension.to_ascii_lowercase().as_slice())
     }
 
-    /// The interpreter's arguments behind its name, for a site that names none: lines of php.ini, what was recognised, and the
-    /// constants that are defined where the site has not defined them itself.
+    /// The interpreter's arguments behind its name, for a site that names none: lines of php.ini, the name of what was recognised,
+    /// and the constants that are defined where the site has not defined them itself.
     pub(crate) fn arguments(
         &self,
         settings: impl IntoIterator<Item = String>,
-        application: Option<Application>,
-        constants: &BTreeMap<String, Constant>,
+        application: Option<&str>,
+        constants: impl IntoIterator<Item = (impl Display, impl Display)>,
     ) -> Vec<String> {
-        let application = application.map(|known| format!("zapp.site={}", known.name()));
-        let constants =
-            (constants.iter()).map(|(name, value)| format!("zapp.constant.{name}={value}"));
+        let application = application.map(|name| format!("zapp.site={name}"));
+        let constants = constants.into_iter();
+        let constants = constants.map(|(name, value)| format!("zapp.constant.{name}={value}"));
         let settings = settings.into_iter().chain(application).chain(constants);
         std::iter::once("--web".to_owned())
             .chain(settings.flat_map(|line| ["-d".to_owned(), line]))
             .collect()
     }
 
-    /// The request that has the interpreter compile what lies below `root`, for `patience_ms` of its time.
-    pub(crate) fn compile(&self, root: &str, host: &str, patience_ms: u64) -> Pairs {
-        let script = Script {
-            name: self.first.to_vec(),
-            path_info: None,
-            ruled: None,
-        };
-        let mut request = cgi::warm_up("/", root, host, &script);
+    /// Makes of a request for [`first`](Self::first) the one that has the interpreter compile what lies below `root`, for
+    /// `patience_ms` of its time.
+    pub(crate) fn compile(&self, mut request: Pairs, root: &str, patience_ms: u64) -> Pairs {
         let patience = patience_ms.to_string().into_bytes();
         request.push((b"ZAPP_COMPILE".to_vec(), root.as_bytes().to_vec()));
         request.push((b"ZAPP_COMPILE_MS".to_vec(), patience));

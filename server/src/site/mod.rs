@@ -164,8 +164,14 @@ impl Site {
         let is_known = entry == PHP.program && self.manifest.program.args.is_none();
         let patience_ms = self.limits.cpu_ms.min(self.limits.wall_ms) / 2;
         let root = Home::new(&self.manifest.document_root());
+        let script = Script {
+            name: PHP.first.to_vec(),
+            path_info: None,
+            ruled: None,
+        };
+        let request = cgi::warm_up("/", root.path(), WARM_UP_HOST, &script);
         (is_known && self.manifest.warmup.compile != Some(false))
-            .then(|| PHP.compile(root.path(), WARM_UP_HOST, patience_ms))
+            .then(|| PHP.compile(request, root.path(), patience_ms))
     }
 
     /// Lines of php.ini that `.htaccess` files say for the whole site.

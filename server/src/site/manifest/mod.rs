@@ -345,7 +345,8 @@ impl Manifest {
             None => {
                 let said = php.iter().map(|(name, value)| format!("{name}={value}"));
                 let settings = said.chain(self.php_lines());
-                arguments.extend(PHP.arguments(settings, self.application, &self.constants));
+                let application = self.application.map(Application::name);
+                arguments.extend(PHP.arguments(settings, application, &self.constants));
             }
         }
         arguments
