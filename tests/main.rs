@@ -35,6 +35,7 @@ mod serve_hosts;
 mod serve_http;
 mod serve_http2;
 mod serve_isolation;
+mod serve_live;
 mod serve_log;
 mod serve_php;
 mod serve_site;

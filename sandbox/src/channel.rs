@@ -2,9 +2,12 @@
 //!
 //! For a server nothing ever waits: input is complete before the instance starts, output goes to a
 //! bounded buffer. A command-line run may connect host descriptors; then a trap waits in short steps
-//! and looks at the cancel word between them.
+//! and looks at the cancel word between them. A server may also ask for an answer while it is made ([`Live`]): what a guest
+//! flushes waits in the same way until it is taken.
 
+use crate::request::Response;
 use crate::sys::linux;
+use std::fmt::Debug;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -30,6 +33,13 @@ pub enum Output {
     Buffer,
     /// A descriptor of the host's.
     Host(OwnedFd),
+}
+
+/// Takes the answer of a guest that flushes its output while it runs.
+pub trait Live: Debug + Send {
+    /// Offers what standard output has since the last time, behind the response that the guest has given. Says how many
+    /// bytes were taken, or nothing when there was no room within a few milliseconds.
+    fn offer(&mut self, response: &Response, piece: &[u8]) -> Option<usize>;
 }
 
 /// What a step on a channel came to.
@@ -127,15 +137,28 @@ impl Writer {
         }
     }
 
+    /// Bytes that were written to memory.
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// What was written to memory.
-    fn take(&mut self) -> Vec<u8> {
+    pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.buffer)
     }
+}
+
+/// Whoever takes standard output while the guest runs, and whether that has begun.
+#[derive(Debug)]
+pub(crate) struct Tap {
+    pub(crate) live: Box<dyn Live>,
+    pub(crate) has_begun: bool,
 }
 
 /// The three standard streams of one instance.
 #[derive(Debug)]
 pub(crate) struct Channels {
+    pub(crate) tap: Option<Tap>,
     pub(crate) stdin: Reader,
     pub(crate) stdout: Writer,
     pub(crate) stderr: Writer,

@@ -59,7 +59,7 @@ extern crate self as sandbox;
 #[cfg(test)]
 mod tests;
 
-pub use channel::{Input, Output};
+pub use channel::{Input, Live, Output};
 pub use error::{Error, Hold, Unfreezable, Unstorable};
 pub use hot::WrittenPages;
 pub use instance::Instance;

@@ -11,7 +11,8 @@
 //! ```
 //! The pairs are those of CGI (`REQUEST_METHOD`, `HTTP_HOST`, ...). The body is standard input. What
 //! `respond` takes is `u32 version = 1, u32 status, u32 count, u32 zero` and pairs of the same form;
-//! the body is standard output.
+//! the body is standard output. After `respond`, `fsync` of standard output (which fails as for any stream) has what was
+//! written so far taken at once, if somebody takes answers that are still being made ([`Live`](crate::Live)).
 
 use crate::abi::{Errno, pointer};
 use crate::outside::Outside;

@@ -132,6 +132,35 @@ static void act(const char *path)
 		for (int left = 2000; left > 0; left--) {
 			say(line);
 		}
+	} else if (strcmp(path, "/live") == 0) {
+		respond(200);
+		for (int part = 0; part < 3; part++) {
+			snprintf(line, sizeof line, "data: %d\n\n", part);
+			say(line);
+			fsync(1);
+			usleep(500 * 1000);
+		}
+	} else if (strcmp(path, "/half") == 0) {
+		respond(200);
+		say("half");
+		fsync(1);
+		for (;;) {
+		}
+	} else if (strcmp(path, "/pour") == 0) {
+		respond(200);
+		memset(line, 'x', 500);
+		line[500] = 0;
+		for (int left = 6000; left > 0; left--) {
+			say(line);
+			if (left % 100 == 0) {
+				fsync(1);
+			}
+		}
+	} else if (strcmp(path, "/nothing") == 0) {
+		respond(204);
+		fsync(1);
+		usleep(50 * 1000);
+		fprintf(stderr, "the guest went on\n");
 	} else if (strcmp(path, "/body") == 0) {
 		ssize_t count;
 		respond(200);

@@ -2,7 +2,7 @@
 
 use super::Instance;
 use crate::address::GuestAddr;
-use crate::channel::{Channels, Input, Output, Reader, Writer};
+use crate::channel::{Channels, Input, Live, Output, Reader, Tap, Writer};
 use crate::error::Error;
 use crate::ledger::Room;
 use crate::outside::{Outside, Recording, Source};
@@ -30,6 +30,7 @@ pub struct Builder<'a> {
     stdin: Input,
     stdout: Output,
     stderr: Output,
+    live: Option<Box<dyn Live>>,
     request: Option<Request>,
     tracer: Option<Tracer>,
     bound: Vec<(Vec<u8>, Arc<dyn Tree>)>,
@@ -48,6 +49,7 @@ impl Instance {
             stdin: Input::default(),
             stdout: Output::default(),
             stderr: Output::default(),
+            live: None,
             request: None,
             tracer: None,
             bound: Vec::new(),
@@ -92,6 +94,13 @@ impl<'a> Builder<'a> {
     /// Sets where standard error goes; a buffer if not set.
     pub fn stderr(mut self, output: Output) -> Self {
         self.stderr = output;
+        self
+    }
+
+    /// Has what the guest flushes (`fsync` of standard output, behind `respond`) taken while it runs; what is left comes with
+    /// the rest. Only when standard output is buffered.
+    pub fn live(mut self, live: Box<dyn Live>) -> Self {
+        self.live = Some(live);
         self
     }
 
@@ -216,6 +225,10 @@ impl<'a> Builder<'a> {
             state,
             trees,
             channels: Channels {
+                tap: self.live.map(|live| Tap {
+                    live,
+                    has_begun: false,
+                }),
                 stdin: Reader::new(self.stdin),
                 stdout: Writer::new(self.stdout),
                 stderr: Writer::new(self.stderr),

@@ -1,4 +1,7 @@
 //! Standard input, output and error as files.
+//!
+//! `fsync` of standard output says that what was written is for whoever asked, now. It answers as for any stream, whether
+//! or not somebody takes it, so that a guest learns nothing by it.
 
 use super::Running;
 use crate::abi::{Answer, Arguments, Errno, Stop, errno, int};
@@ -6,6 +9,9 @@ use crate::channel::Step;
 use crate::limits::LimitKind;
 use crate::report::Outcome;
 use crate::tree::{Device, Node};
+
+/// What an answer that has begun to be taken may gather before it is offered without a flush.
+const LIVE_BYTES: usize = 256 << 10;
 
 impl Running<'_> {
     pub(super) fn read_stream(&mut self, unit: &mut [u8]) -> Result<usize, Stop> {
@@ -49,6 +55,10 @@ impl Running<'_> {
             (written, Ok(()))
         });
         self.usage.output_bytes += written as u64;
+        let is_much = self.channels.stdout.len() >= LIVE_BYTES;
+        if is_much && self.channels.tap.as_ref().is_some_and(|tap| tap.has_begun) {
+            self.flush()?;
+        }
         match end {
             // As on Linux: `prog | head` ends.
             Err(Stop::Error(Errno(libc::EPIPE))) if !self.state.survives_broken_pipes => {
@@ -64,10 +74,33 @@ impl Running<'_> {
     #[inline(never)]
     pub(super) fn fsync(&mut self, arguments: Arguments) -> Answer {
         let node = self.state.files.get(int(arguments.a))?.node;
+        if node == Node::Device(Device::Stdout) {
+            self.flush()?;
+        }
         if is_stream(node) {
             return errno(libc::EINVAL);
         }
         Ok(0)
+    }
+
+    /// Hands over what was written to standard output, if there is a response before it and somebody who takes it.
+    fn flush(&mut self) -> Result<(), Stop> {
+        let (Some(tap), Some(response)) = (&mut self.channels.tap, &self.exchange.response) else {
+            return Ok(());
+        };
+        tap.has_begun = true;
+        let said = self.channels.stdout.take();
+        let mut left = said.as_slice();
+        loop {
+            match tap.live.offer(response, left) {
+                Some(taken) => left = &left[taken..],
+                None if self.control.is_cancelled() => return Err(Stop::Cancelled),
+                None => {}
+            }
+            if left.is_empty() {
+                return Ok(());
+            }
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::answer::{Answer, Ending};
 use crate::backend::{Asked, Backend, Cancel};
+use crate::line::Line;
 use crate::link::{Start, Started};
 use crate::serve;
 use crate::wire::{self, Kind};
@@ -19,6 +20,8 @@ use crate::wire::{self, Kind};
 pub(crate) struct Fake {
     pub(crate) starts: Arc<AtomicU64>,
     pub(crate) cancelled: Arc<AtomicU64>,
+    /// Pieces of answers that were sent before the end.
+    pub(crate) pieces: Arc<AtomicU64>,
 }
 
 impl Start for Fake {
@@ -32,7 +35,7 @@ impl Start for Fake {
                 fake,
                 socket: theirs.try_clone().unwrap(),
             };
-            serve::serve(&theirs, &backend, 4);
+            serve::serve(&Arc::new(theirs), &backend, 4);
         });
         Ok(Started {
             socket: ours,
@@ -47,7 +50,7 @@ struct FakeBackend {
 }
 
 impl Backend for FakeBackend {
-    fn answer(&self, asked: Asked, started: &dyn Fn(Cancel)) -> Answer {
+    fn answer(&self, asked: Asked, started: &dyn Fn(Cancel), mut line: Line) -> Answer {
         let uri = asked
             .variables
             .iter()
@@ -75,6 +78,33 @@ impl Backend for FakeBackend {
                 }
                 self.fake.cancelled.fetch_add(1, Ordering::SeqCst);
                 Answer::ended(Ending::Cancelled)
+            }
+            // Two pieces with a rest behind them, or pieces until nobody wants them.
+            "/flush" | "/flow" => {
+                let response = sandbox::Response {
+                    status: 200,
+                    headers: Vec::new(),
+                    dropped: 0,
+                };
+                let pieces: &mut dyn Iterator<Item = u64> = match uri.as_str() {
+                    "/flush" => &mut (0..2),
+                    _ => &mut (0..u64::MAX),
+                };
+                for piece in pieces {
+                    let piece = vec![b'0' + (piece % 10).to_le_bytes()[0]; 1000];
+                    while sandbox::Live::offer(&mut line, &response, &piece).is_none() {
+                        if cancel.load(Ordering::SeqCst) {
+                            self.fake.cancelled.fetch_add(1, Ordering::SeqCst);
+                            return Answer::ended(Ending::Cancelled);
+                        }
+                    }
+                    self.fake.pieces.fetch_add(1, Ordering::SeqCst);
+                }
+                Answer {
+                    status: 200,
+                    body: b"rest".as_slice().into(),
+                    ..Answer::ended(Ending::Answered)
+                }
             }
             "/large" => Answer {
                 status: 200,

@@ -6,6 +6,7 @@ use sandbox::{Finished, Input, Instance, LimitKind, Outcome, Request, Snapshot};
 use crate::answer::{Answer, Cost, Ending};
 use crate::backend::{Asked, Backend, Cancel};
 use crate::bootstrap::Bootstraps;
+use crate::line::Line;
 use crate::load::load;
 use crate::setup::Setup;
 use crate::variables::last;
@@ -89,8 +90,9 @@ impl Guests {
 }
 
 impl Backend for Guests {
-    fn answer(&self, asked: Asked, started: &dyn Fn(Cancel)) -> Answer {
+    fn answer(&self, asked: Asked, started: &dyn Fn(Cancel), line: Line) -> Answer {
         let Asked { variables, body } = asked;
+        let has_body = !variables.contains(&(b"REQUEST_METHOD".to_vec(), b"HEAD".to_vec()));
         let made = match &self.start {
             Start::Warm {
                 bootstraps: Some(bootstraps),
@@ -102,6 +104,7 @@ impl Backend for Guests {
             variables: last(variables),
         };
         if let Some((bootstraps, made)) = made {
+            // What it flushes is held back: the answer may have to be thrown away.
             let builder = Instance::builder(&made.snapshot).request(request.clone());
             match run(builder, started) {
                 Ok(finished) if made.shows_in(&finished) => {
@@ -133,6 +136,11 @@ impl Backend for Guests {
             }
         };
         let builder = builder.request(request).stdin(Input::Bytes(body));
+        let builder = if has_body {
+            builder.live(Box::new(line))
+        } else {
+            builder
+        };
         run(builder, started).map_or_else(Answer::ended, answer)
     }
 }

@@ -15,12 +15,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{mpsc, watch};
 
-use crate::answer::Answer;
 use crate::memory;
-use crate::owed::{Abandoned, Answers, Owed};
+use crate::owed::{Abandoned, Answers, First, Owed};
 use crate::said;
 use crate::setup::{Pairs, Setup};
 use crate::spawn::spawn;
+use crate::stream::{Beginning, Reply};
 use crate::wire::{self, HEAD, Head, Kind, WORKER_PAYLOAD_MAX};
 
 /// Verification and warm-up of a large program take seconds; more than this means that something hangs.
@@ -203,7 +203,8 @@ impl Link {
         body: &[u8],
         wall: Duration,
         wait: Duration,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<Reply, NoAnswer> {
+        let deadline = tokio::time::Instant::now() + wait + wall + OVERDUE;
         let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
         let mut frame = wire::ask(id, variables, body);
         let (answer, worker) = loop {
@@ -218,17 +219,16 @@ impl Link {
             tokio::task::yield_now().await;
         };
         let asked = Asked {
-            shared: &self.shared,
-            worker: &worker,
+            shared: Arc::clone(&self.shared),
+            worker,
             id,
         };
         match tokio::time::timeout(wall + OVERDUE, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(First::Whole(answer))) => Ok(Reply::Whole(answer)),
+            Ok(Ok(First::Begun(begun))) => Ok(Reply::Begun(Beginning::new(begun, asked, deadline))),
             Ok(Err(_)) => Err(NoAnswer::Died),
             Err(_) => {
-                drop(asked);
-                self.shared.state.send_replace(State::Starting);
-                worker.condemned.notify_one();
+                asked.is_overdue();
                 Err(NoAnswer::Overdue)
             }
         }
@@ -258,13 +258,32 @@ impl std::fmt::Debug for Link {
 }
 
 /// A request the worker has; dropped without an answer, it is cancelled.
-struct Asked<'a> {
-    shared: &'a Shared,
-    worker: &'a Up,
+pub(crate) struct Asked {
+    shared: Arc<Shared>,
+    worker: Up,
     id: u64,
 }
 
-impl Drop for Asked<'_> {
+impl Asked {
+    /// Tells the worker that a piece of the answer was taken, and that there is room for another.
+    pub(crate) fn has_taken(&self) {
+        if self.shared.owed.taken(self.id) {
+            // A worker that is gone has no other.
+            let _ = self
+                .worker
+                .frames
+                .send(wire::frame(Kind::Taken, self.id, &[]));
+        }
+    }
+
+    /// Ends the worker: it has not ended this request in time.
+    pub(crate) fn is_overdue(&self) {
+        self.shared.state.send_replace(State::Starting);
+        self.worker.condemned.notify_one();
+    }
+}
+
+impl Drop for Asked {
     fn drop(&mut self) {
         let abandoned = self.shared.owed.abandon(self.id);
         if abandoned != Abandoned::Settled {

@@ -1,8 +1,9 @@
 //! The link between front and worker, with threads in place of processes.
 
 use super::*;
-use crate::answer::Ending;
+use crate::answer::{Answer, Ending};
 use crate::fake::Fake;
+use crate::stream::{Piece, Stream};
 
 const WALL: Duration = Duration::from_secs(5);
 const WAIT: Duration = Duration::from_secs(10);
@@ -12,8 +13,78 @@ fn link(fake: &Fake, output_max: u64) -> Link {
 }
 
 async fn ask(link: &Link, uri: &str, wall: Duration) -> Result<Answer, NoAnswer> {
+    match first(link, uri, wall).await? {
+        Reply::Whole(answer) => Ok(answer),
+        Reply::Begun(begun) => panic!("{uri} began with {begun:?}"),
+    }
+}
+
+async fn first(link: &Link, uri: &str, wall: Duration) -> Result<Reply, NoAnswer> {
     let variables = vec![(b"REQUEST_URI".to_vec(), uri.as_bytes().to_vec())];
     link.ask(&variables, b"body", wall, WAIT).await
+}
+
+async fn begun(link: &Link, uri: &str) -> Stream {
+    match first(link, uri, WALL).await.unwrap() {
+        Reply::Begun(begun) => begun.stream,
+        Reply::Whole(answer) => panic!("{uri} did not flush: {answer:?}"),
+    }
+}
+
+async fn next(stream: &mut Stream) -> Result<Piece, NoAnswer> {
+    std::future::poll_fn(|context| stream.poll_next(context)).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_flushed_comes_before_the_end() {
+    let link = link(&Fake::default(), 64 << 20);
+    let mut stream = begun(&link, "/flush").await;
+    for expected in [b'0', b'1'] {
+        let Ok(Piece::Part(part)) = next(&mut stream).await else {
+            panic!("no piece")
+        };
+        assert_eq!(part, vec![expected; 1000]);
+    }
+    let Ok(Piece::End(answer)) = next(&mut stream).await else {
+        panic!("no end")
+    };
+    assert_eq!(
+        (answer.ending, &answer.body[..]),
+        (Ending::Answered, &b"rest"[..])
+    );
+    assert_eq!(link.shared.owed.len(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_takes_nothing_holds_one_piece_and_may_go() {
+    let fake = Fake::default();
+    let link = link(&fake, 64 << 20);
+    let mut stream = begun(&link, "/flow").await;
+    assert!(matches!(next(&mut stream).await, Ok(Piece::Part(_))));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // One was taken, and the next one waits for it to be.
+    assert_eq!(fake.pieces.load(Ordering::SeqCst), 2);
+    drop(stream);
+    for _ in 0..200 {
+        if fake.cancelled.load(Ordering::SeqCst) == 1 && link.shared.owed.len() == 0 {
+            assert_eq!(link.restarts(), 0);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not cancelled");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_streams_more_than_it_may_is_ended() {
+    let fake = Fake::default();
+    let link = link(&fake, 2500);
+    let mut stream = begun(&link, "/flow").await;
+    for _ in 0..2 {
+        assert!(matches!(next(&mut stream).await, Ok(Piece::Part(_))));
+    }
+    assert!(matches!(next(&mut stream).await, Err(NoAnswer::Died)));
+    assert_eq!(ask(&link, "/a", WALL).await.unwrap().body, "/a:body");
 }
 
 #[tokio::test(flavor = "multi_thread")]

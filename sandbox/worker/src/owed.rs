@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::answer::Answer;
 use crate::wire::{self, Head, Kind, Malformed};
@@ -24,8 +24,46 @@ pub(crate) struct Owed(Mutex<Requests>);
 #[derive(Default)]
 struct Requests {
     /// Nothing for those that nobody waits for any more.
-    open: HashMap<u64, Option<oneshot::Sender<Answer>>>,
+    open: HashMap<u64, Option<Waiting>>,
     abandoned: usize,
+}
+
+/// Somebody who waits for an answer.
+enum Waiting {
+    /// For anything at all.
+    First(oneshot::Sender<First>),
+    /// For more of an answer that has begun.
+    More(Tap),
+}
+
+/// Where the pieces of an answer go that has begun.
+struct Tap {
+    events: mpsc::UnboundedSender<Event>,
+    /// Whether the last piece was taken; until then there may be no other.
+    is_free: bool,
+    /// Bytes that may still come.
+    left: u64,
+}
+
+/// What comes first for a request.
+#[derive(Debug)]
+pub(crate) enum First {
+    Whole(Answer),
+    Begun(Begun),
+}
+
+/// An answer that has begun, and where the rest will come.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) head: wire::Begun,
+    pub(crate) events: mpsc::UnboundedReceiver<Event>,
+}
+
+/// What comes of an answer that has begun.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Part(Bytes),
+    End(Answer),
 }
 
 /// What became of a request that nobody waits for any more.
@@ -41,10 +79,68 @@ pub(crate) enum Abandoned {
 
 impl Owed {
     /// Notes that the worker is given a request, and returns where its answer will come.
-    pub(crate) fn ask(&self, id: u64) -> oneshot::Receiver<Answer> {
+    pub(crate) fn ask(&self, id: u64) -> oneshot::Receiver<First> {
         let (sender, receiver) = oneshot::channel();
-        self.lock().open.insert(id, Some(sender));
+        self.lock().open.insert(id, Some(Waiting::First(sender)));
         receiver
+    }
+
+    /// Notes that the last piece of an answer was taken. False when there is nothing more to come.
+    pub(crate) fn taken(&self, id: u64) -> bool {
+        match self.lock().open.get_mut(&id) {
+            Some(Some(Waiting::More(tap))) => {
+                tap.is_free = true;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Takes the beginning of an answer whose whole body may have `bytes_max`.
+    fn begin(&self, id: u64, head: wire::Begun, bytes_max: u64) -> Result<(), Misbehaved> {
+        let mut requests = self.lock();
+        let waiting = requests.open.get_mut(&id).ok_or(Misbehaved::Unasked)?;
+        let first = match waiting.take() {
+            Some(Waiting::First(first)) => first,
+            Some(more) => {
+                *waiting = Some(more);
+                return Err(Misbehaved::Unasked);
+            }
+            None => return Ok(()),
+        };
+        let left = bytes_max.checked_sub(head.piece.len() as u64);
+        let (events, receiver) = mpsc::unbounded_channel();
+        *waiting = Some(Waiting::More(Tap {
+            events,
+            is_free: false,
+            left: left.ok_or(Misbehaved::TooLong)?,
+        }));
+        // Whoever asked may have gone away in this moment, and will say so.
+        let _ = first.send(First::Begun(Begun {
+            head,
+            events: receiver,
+        }));
+        Ok(())
+    }
+
+    /// Takes the next piece of an answer.
+    fn part(&self, id: u64, piece: &Bytes) -> Result<(), Misbehaved> {
+        let mut requests = self.lock();
+        let waiting = requests.open.get_mut(&id).ok_or(Misbehaved::Unasked)?;
+        let tap = match waiting {
+            Some(Waiting::More(tap)) => tap,
+            Some(Waiting::First(_)) => return Err(Misbehaved::Unasked),
+            None => return Ok(()),
+        };
+        if !std::mem::take(&mut tap.is_free) || piece.is_empty() {
+            return Err(Misbehaved::OutOfTurn);
+        }
+        let left = tap.left.checked_sub(piece.len() as u64);
+        tap.left = left
+            .filter(|_| piece.len() <= wire::PIECE)
+            .ok_or(Misbehaved::TooLong)?;
+        let _ = tap.events.send(Event::Part(piece.clone()));
+        Ok(())
     }
 
     /// Takes a request back that did not reach the worker.
@@ -86,9 +182,11 @@ impl Owed {
             }
             waiting
         };
-        if let Some(Some(waiting)) = waiting {
-            // Whoever asked may have gone away in this moment.
-            let _ = waiting.send(answer);
+        // Whoever asked may have gone away in this moment.
+        match waiting.flatten() {
+            Some(Waiting::First(first)) => drop(first.send(First::Whole(answer))),
+            Some(Waiting::More(tap)) => drop(tap.events.send(Event::End(answer))),
+            None => {}
         }
     }
 
@@ -143,6 +241,11 @@ impl<'a> Answers<'a> {
                 _ => return Err(Misbehaved::Unasked),
             },
             Kind::Answer => return Err(Misbehaved::Unasked),
+            Kind::Begun => {
+                let begun = wire::parse_begun(payload)?;
+                return self.owed.begin(head.id, begun, self.output_max);
+            }
+            Kind::Part => return self.owed.part(head.id, payload),
             _ => return Err(Misbehaved::OutOfTurn),
         };
         if partial.is_whole() {
@@ -239,7 +342,10 @@ mod tests {
         let mut answers = Answers::new(&owed, 1 << 20);
         let mut asked = owed.ask(3);
         take_all(&mut answers, frames(3, wire::PIECE + 1)).unwrap();
-        assert_eq!(asked.try_recv().unwrap().body.len(), wire::PIECE + 1);
+        let Ok(First::Whole(answer)) = asked.try_recv() else {
+            panic!("no answer")
+        };
+        assert_eq!(answer.body.len(), wire::PIECE + 1);
         assert_eq!(
             take_all(&mut answers, frames(3, 1)),
             Err(Misbehaved::Unasked)
@@ -259,6 +365,44 @@ mod tests {
             take_all(&mut answers, frames(3, 1)),
             Err(Misbehaved::Unasked)
         );
+    }
+
+    #[test]
+    fn pieces_come_one_by_one_and_behind_a_beginning() {
+        let owed = Owed::default();
+        let mut answers = Answers::new(&owed, 10);
+        let mut take = |frame: Vec<u8>| {
+            let head = Head::parse(frame[..HEAD].try_into().unwrap(), wire::PIECE).unwrap();
+            answers.take(head, &Bytes::from(frame).slice(HEAD..))
+        };
+        let response = sandbox::Response {
+            status: 200,
+            headers: Vec::new(),
+            dropped: 0,
+        };
+        let mut asked = owed.ask(3);
+        assert_eq!(take(wire::part(3, b"a")), Err(Misbehaved::Unasked));
+        assert_eq!(
+            take(wire::begun(4, &response, b"")),
+            Err(Misbehaved::Unasked)
+        );
+        assert_eq!(take(wire::begun(3, &response, b"abc")), Ok(()));
+        assert!(matches!(asked.try_recv(), Ok(First::Begun(_))));
+        assert_eq!(
+            take(wire::begun(3, &response, b"")),
+            Err(Misbehaved::Unasked)
+        );
+        assert_eq!(take(wire::part(3, b"d")), Err(Misbehaved::OutOfTurn));
+        assert!(owed.taken(3));
+        assert_eq!(take(wire::part(3, b"")), Err(Misbehaved::OutOfTurn));
+        assert!(owed.taken(3));
+        assert_eq!(take(wire::part(3, b"12345678")), Err(Misbehaved::TooLong));
+        assert!(owed.taken(3));
+        assert_eq!(take(wire::part(3, b"1234567")), Ok(()));
+        // Nobody waits any more; the worker may not know yet.
+        assert_eq!(owed.abandon(3), Abandoned::Open);
+        assert_eq!(take(wire::part(3, b"d")), Ok(()));
+        assert!(!owed.taken(3));
     }
 
     #[test]

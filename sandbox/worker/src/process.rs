@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use imagefs::Image;
 
@@ -33,7 +34,7 @@ const FAILED: u8 = 2;
 /// Runs the worker whose socket is standard input. False when it could not start.
 fn main() -> bool {
     let socket = match std::io::stdin().as_fd().try_clone_to_owned() {
-        Ok(fd) => UnixStream::from(fd),
+        Ok(fd) => Arc::new(UnixStream::from(fd)),
         Err(error) => {
             eprintln!("worker: no socket on standard input: {error}");
             return false;
@@ -44,7 +45,7 @@ fn main() -> bool {
             let snapshot = started.as_ref().map_or("", |(guests, _)| guests.origin());
             let ready = wire::frame(Kind::Ready, 0, &[snapshot.as_bytes()]);
             // When the front is gone already, the loop ends at once.
-            let _ = std::io::Write::write_all(&mut &socket, &ready);
+            let _ = std::io::Write::write_all(&mut &*socket, &ready);
             if let Some((backend, concurrency)) = started {
                 serve::serve(&socket, &backend, concurrency);
             }
@@ -53,7 +54,7 @@ fn main() -> bool {
         Err(error) => {
             let failed = wire::frame(Kind::Failed, 0, &[format!("{error:#}").as_bytes()]);
             // When the front is gone nobody needs the reason.
-            let _ = std::io::Write::write_all(&mut &socket, &failed);
+            let _ = std::io::Write::write_all(&mut &*socket, &failed);
             false
         }
     }

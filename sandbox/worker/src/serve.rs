@@ -1,13 +1,14 @@
 //! The worker's loop: requests in, answers out, as many at once as there are threads.
 
 use std::collections::HashMap;
-use std::io::{Read, Write};
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::panic::AssertUnwindSafe;
-use std::sync::{Mutex, MutexGuard, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 
 use crate::answer::{Answer, Ending};
 use crate::backend::{Asked, Backend, Cancel};
+use crate::line::{FrontRoom, Line, Writer};
 use crate::wire::{self, HEAD, Head, Kind};
 
 /// Guests run on the stacks of these threads while a trap is handled; the runtime wants at least 256 KiB.
@@ -22,22 +23,24 @@ enum Progress {
     Queued,
     /// The front lost interest before it began.
     CancelledEarly,
-    Running(Cancel),
+    Running(Cancel, Arc<FrontRoom>),
 }
 
 struct Loop<'a, B> {
     backend: &'a B,
-    socket: Mutex<&'a UnixStream>,
+    socket: &'a UnixStream,
+    writer: Arc<Writer>,
     /// Held while an answer of several frames is sent.
     long: Mutex<()>,
     requests: Mutex<HashMap<u64, Progress>>,
 }
 
 /// Answers requests until the socket ends.
-pub(crate) fn serve<B: Backend>(socket: &UnixStream, backend: &B, concurrency: u32) {
+pub(crate) fn serve<B: Backend>(socket: &Arc<UnixStream>, backend: &B, concurrency: u32) {
     let state = Loop {
         backend,
-        socket: Mutex::new(socket),
+        socket,
+        writer: Arc::new(Writer::new(Arc::clone(socket))),
         long: Mutex::default(),
         requests: Mutex::default(),
     };
@@ -64,7 +67,7 @@ pub(crate) fn serve<B: Backend>(socket: &UnixStream, backend: &B, concurrency: u
 impl<B: Backend> Loop<'_, B> {
     /// Reads frames until the socket ends or says something else than a front would.
     fn read(&self, sender: &mpsc::Sender<(u64, Asked)>) {
-        let mut socket = *lock(&self.socket);
+        let mut socket = self.socket;
         loop {
             let mut head = [0; HEAD];
             if socket.read_exact(&mut head).is_err() {
@@ -88,6 +91,12 @@ impl<B: Backend> Loop<'_, B> {
                     }
                 }
                 Kind::Cancel => self.cancel(head.id),
+                Kind::Taken => {
+                    // Of an answer that has ended there is no more to come.
+                    if let Some(Progress::Running(_, room)) = lock(&self.requests).get(&head.id) {
+                        room.free();
+                    }
+                }
                 _ => return,
             }
         }
@@ -96,7 +105,7 @@ impl<B: Backend> Loop<'_, B> {
     fn cancel(&self, id: u64) {
         let mut requests = lock(&self.requests);
         match requests.get_mut(&id) {
-            Some(Progress::Running(cancel)) => cancel(),
+            Some(Progress::Running(cancel, _)) => cancel(),
             Some(queued) => *queued = Progress::CancelledEarly,
             None => {}
         }
@@ -105,7 +114,7 @@ impl<B: Backend> Loop<'_, B> {
     fn cancel_all(&self) {
         for progress in lock(&self.requests).values_mut() {
             match progress {
-                Progress::Running(cancel) => cancel(),
+                Progress::Running(cancel, _) => cancel(),
                 queued => *queued = Progress::CancelledEarly,
             }
         }
@@ -137,24 +146,26 @@ impl<B: Backend> Loop<'_, B> {
     /// together at a time.
     fn send(&self, frames: &[Vec<u8>]) -> std::io::Result<()> {
         let _long = (frames.len() > 1).then(|| lock(&self.long));
-        frames
-            .iter()
-            .try_for_each(|frame| lock(&self.socket).write_all(frame))
+        frames.iter().try_for_each(|frame| self.writer.send(frame))
     }
 
     fn answer(&self, id: u64, asked: Asked) -> Answer {
+        let room = Arc::new(FrontRoom::new());
+        let line = Line::new(Arc::clone(&self.writer), Arc::clone(&room), id);
         let started = |cancel: Cancel| {
             let mut requests = lock(&self.requests);
             if let Some(progress) = requests.get_mut(&id) {
                 if matches!(progress, Progress::CancelledEarly) {
                     cancel();
                 }
-                *progress = Progress::Running(cancel);
+                *progress = Progress::Running(cancel, Arc::clone(&room));
             }
         };
         // A bug in one request must not take the thread away from the others.
-        std::panic::catch_unwind(AssertUnwindSafe(|| self.backend.answer(asked, &started)))
-            .unwrap_or_else(|_| Answer::ended(Ending::HostBug))
+        std::panic::catch_unwind(AssertUnwindSafe(|| {
+            self.backend.answer(asked, &started, line)
+        }))
+        .unwrap_or_else(|_| Answer::ended(Ending::HostBug))
     }
 }
 

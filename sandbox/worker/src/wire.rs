@@ -9,15 +9,18 @@
 //! Answer    u8 ending  u16 status  u32 dropped headers  10 x u64 cost  u32 count, pairs
 //!           u32 length, error output   u64 length of the whole body   its first piece
 //! More      the next piece of the body
+//! Begun     u16 status  u32 dropped headers  u32 count, pairs   the first piece of a body whose guest goes on
+//! Part      the next piece of it                Taken   empty: there is room for another
 //! pair:     u32 length of name   u32 length of value   name   value
 //! ```
 //!
 //! All numbers are little-endian. The front treats a worker's frames as hostile: lengths are bounded before anything is
 //! kept, and a frame that does not fit the state of its request ends the worker. Each Ask is answered once, a cancelled
-//! one too. Between the frames of one answer stand at most whole ones of other requests, so the front holds one unfinished
+//! one too, and one that has begun: its Answer has the rest of the body. Between the frames of one answer stand at most whole ones of other requests, so the front holds one unfinished
 //! answer of each worker and no more.
 
 use bytes::Bytes;
+use sandbox::Response;
 
 use crate::answer::{Answer, Cost, Ending};
 use crate::setup::Pairs;
@@ -48,14 +51,19 @@ pub(crate) enum Kind {
     Cancel = 5,
     Answer = 6,
     More = 7,
+    Begun = 8,
+    Part = 9,
+    Taken = 10,
 }
 
 impl Kind {
     fn of(byte: u8) -> Option<Kind> {
-        use Kind::{Answer, Ask, Cancel, Failed, More, Ready, Setup};
-        [Setup, Ready, Failed, Ask, Cancel, Answer, More]
-            .into_iter()
-            .find(|k| *k as u8 == byte)
+        use Kind::{Answer, Ask, Begun, Cancel, Failed, More, Part, Ready, Setup, Taken};
+        [
+            Setup, Ready, Failed, Ask, Cancel, Answer, More, Begun, Part, Taken,
+        ]
+        .into_iter()
+        .find(|k| *k as u8 == byte)
     }
 }
 
@@ -174,6 +182,49 @@ pub(crate) fn parse_answer(payload: &Bytes) -> Result<(Answer, u64), Malformed> 
     ))
 }
 
+/// The frame that begins an answer whose guest goes on; `piece` is at most [`PIECE`].
+pub(crate) fn begun(id: u64, response: &Response, piece: &[u8]) -> Vec<u8> {
+    let mut head = response.status.to_le_bytes().to_vec();
+    head.extend_from_slice(&response.dropped.to_le_bytes());
+    put_u32(&mut head, response.headers.len());
+    for (name, value) in &response.headers {
+        put_pair(&mut head, name.as_bytes(), value);
+    }
+    frame(Kind::Begun, id, &[&head, piece])
+}
+
+/// The frame of the next piece of it.
+pub(crate) fn part(id: u64, piece: &[u8]) -> Vec<u8> {
+    frame(Kind::Part, id, &[piece])
+}
+
+/// The beginning of an answer.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) status: u16,
+    pub(crate) dropped: u32,
+    pub(crate) headers: Pairs,
+    pub(crate) piece: Bytes,
+}
+
+/// Reads the payload of a beginning.
+pub(crate) fn parse_begun(payload: &Bytes) -> Result<Begun, Malformed> {
+    let mut reader = Reader(payload);
+    let status = u16::from_le_bytes(reader.array()?);
+    let dropped = reader.u32()?;
+    let headers = reader.pairs(ANSWER_PAIRS_MAX)?;
+    let piece = payload.slice(payload.len() - reader.0.len()..);
+    if piece.len() > PIECE {
+        return Err(Malformed);
+    }
+    Ok(Begun {
+        status,
+        dropped,
+        headers,
+        piece,
+    })
+}
+
 fn put_u32(to: &mut Vec<u8>, number: usize) {
     let number = u32::try_from(number).expect("messages are bounded far below 4 GiB");
     to.extend_from_slice(&number.to_le_bytes());
@@ -182,11 +233,15 @@ fn put_u32(to: &mut Vec<u8>, number: usize) {
 fn put_pairs(to: &mut Vec<u8>, pairs: &Pairs) {
     put_u32(to, pairs.len());
     for (name, value) in pairs {
-        put_u32(to, name.len());
-        put_u32(to, value.len());
-        to.extend_from_slice(name);
-        to.extend_from_slice(value);
+        put_pair(to, name, value);
     }
+}
+
+fn put_pair(to: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    put_u32(to, name.len());
+    put_u32(to, value.len());
+    to.extend_from_slice(name);
+    to.extend_from_slice(value);
 }
 
 /// Reads numbers and bytes from the front of a slice.

@@ -6,7 +6,7 @@ use std::time::{Instant, SystemTime};
 use hyper::header::{self, HeaderName, HeaderValue};
 use hyper::{Request, Response, Version};
 
-use crate::exchange::body::Body;
+use crate::exchange::body::{Body, Sent};
 use crate::exchange::peers::Client;
 use crate::exchange::reply::Reply;
 use crate::hosting::Hosted;
@@ -87,8 +87,9 @@ impl Account {
             None => "-".to_owned(),
         };
         // The site is kept until then, so that an image in use is not let go in the middle.
-        let on_end = Box::new(move |bytes| {
+        let on_end = Box::new(move |Sent { bytes, cost }| {
             access.bytes = bytes;
+            access.cost = access.cost.take().or(cost);
             let took = start.elapsed();
             access.duration_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
             server

@@ -11,14 +11,24 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use imagefs::{Image, Ino};
 use tokio::task::JoinHandle;
+use worker::Cost;
 
 use crate::exchange::buffers::Hold;
 
 /// Bytes handed to the connection at once. More would hold memory for slow clients, less costs calls.
 const PIECE: u64 = 128 * 1024;
 
-/// Called once with the number of body bytes that were sent, when the response is over.
-pub(crate) type OnEnd = Box<dyn FnOnce(u64) + Send>;
+/// What is known of a response when it is over.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sent {
+    /// Bytes of the body that were sent.
+    pub(crate) bytes: u64,
+    /// What the guest took that ended meanwhile.
+    pub(crate) cost: Option<Cost>,
+}
+
+/// Called once when the response is over.
+pub(crate) type OnEnd = Box<dyn FnOnce(Sent) + Send>;
 
 /// A response body.
 pub(crate) struct Body {
@@ -39,9 +49,20 @@ impl AsRef<[u8]> for Held {
     }
 }
 
+/// A body that is still being made.
+pub(crate) trait Live: Send {
+    /// The next piece, with its part of the budget.
+    fn next(&mut self, context: &mut Context<'_>) -> Poll<Option<std::io::Result<Bytes>>>;
+    /// Whether nothing more will come.
+    fn is_over(&self) -> bool;
+    /// What the guest took, once it has ended.
+    fn cost(&self) -> Option<Cost>;
+}
+
 enum Content {
     Bytes(Bytes),
     File(FileBody),
+    Live(Box<dyn Live>),
 }
 
 /// What is left of a range of a file.
@@ -129,6 +150,15 @@ impl Body {
         }
     }
 
+    /// What a guest says while it runs.
+    pub(crate) fn live(live: impl Live + 'static) -> Body {
+        Body {
+            content: Content::Live(Box::new(live)),
+            sent: 0,
+            on_end: None,
+        }
+    }
+
     /// The same body, with something to do when it is over.
     pub(crate) fn on_end(mut self, on_end: OnEnd) -> Body {
         self.on_end = Some(on_end);
@@ -139,20 +169,17 @@ impl Body {
     /// and is done with the body then; so it is given back when nobody has a piece of them any more.
     pub(crate) fn holding(mut self, hold: Hold) -> Body {
         if let Content::Bytes(bytes) = &mut self.content {
-            let held = Held {
-                bytes: std::mem::take(bytes),
-                _hold: hold,
-            };
-            *bytes = Bytes::from_owner(held);
+            *bytes = held(std::mem::take(bytes), hold);
         }
         self
     }
 
-    /// Bytes that are left.
-    pub(crate) fn len(&self) -> u64 {
+    /// Bytes that are left, where that is known.
+    pub(crate) fn len(&self) -> Option<u64> {
         match &self.content {
-            Content::Bytes(bytes) => bytes.len() as u64,
-            Content::File(file) => file.range.end - file.at,
+            Content::Bytes(bytes) => Some(bytes.len() as u64),
+            Content::File(file) => Some(file.range.end - file.at),
+            Content::Live(live) => live.is_over().then_some(0),
         }
     }
 
@@ -161,8 +188,14 @@ impl Body {
             Content::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Content::Bytes(bytes) => Poll::Ready(Some(Ok(std::mem::take(bytes)))),
             Content::File(file) => file.next(context),
+            Content::Live(live) => live.next(context),
         }
     }
+}
+
+/// The same bytes, which keep a part of the budget until nobody has a piece of them any more.
+pub(crate) fn held(bytes: Bytes, hold: Hold) -> Bytes {
+    Bytes::from_owner(Held { bytes, _hold: hold })
 }
 
 impl FileBody {
@@ -248,24 +281,32 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.len() == 0
+        self.len() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.len())
+        self.len()
+            .map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
         if let Some(on_end) = self.on_end.take() {
-            on_end(self.sent);
+            let cost = match &self.content {
+                Content::Live(live) => live.cost(),
+                _ => None,
+            };
+            on_end(Sent {
+                bytes: self.sent,
+                cost,
+            });
         }
     }
 }
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Body({} bytes)", self.len())
+        write!(f, "Body({:?} bytes)", self.len())
     }
 }

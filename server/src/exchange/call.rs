@@ -6,13 +6,14 @@ use bytes::Bytes;
 use hyper::header;
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode};
-use worker::{Answer, Ending, NoAnswer, Pairs};
+use worker::{Answer, Beginning, Ending, NoAnswer, Pairs};
 
 use crate::exchange::account::protocol;
 use crate::exchange::body::Body;
 use crate::exchange::buffers::Exhausted;
 use crate::exchange::guest_answer;
 use crate::exchange::instances::Underway;
+use crate::exchange::live::{Caller, LiveBody, Stay};
 use crate::exchange::reply::{Handler, Reply, Run};
 use crate::exchange::said;
 use crate::exchange::status::{status_only, unavailable};
@@ -36,6 +37,14 @@ enum Unanswered {
     NoAnswer(NoAnswer),
 }
 
+/// What a guest has said, to its end or up to now.
+struct Ran {
+    reply: worker::Reply,
+    /// How long the request waited for an instance.
+    queued: Duration,
+    stay: Stay,
+}
+
 /// A request for a script.
 pub(crate) struct Call<'a> {
     visit: &'a Visit<'a>,
@@ -53,22 +62,63 @@ impl<'a> Call<'a> {
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
+        let target = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
         match self.run(&head, body).await {
-            Ok((answer, queued)) => {
+            Ok(Ran {
+                reply: worker::Reply::Whole(answer),
+                queued,
+                stay,
+            }) => {
+                drop(stay);
                 let cost = answer.cost;
-                let target = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
                 said::by(&answer, self.visit, target);
                 Reply {
                     run: Some(Run { cost, queued }),
                     ..Reply::new(Handler::Guest, self.response(&head.method, answer))
                 }
             }
+            Ok(Ran {
+                reply: worker::Reply::Begun(beginning),
+                stay,
+                ..
+            }) => {
+                let response = self.begun(&head.method, target, beginning, stay).await;
+                Reply::new(Handler::Guest, response)
+            }
             Err(why) => Reply::new(Handler::Guest, self.failed(why)),
         }
     }
 
-    /// Runs the guest; also says how long the request waited for an instance.
-    async fn run<B>(&self, head: &Parts, body: B) -> Result<(Answer, Duration), Unanswered>
+    /// The response to which the guest goes on to add.
+    async fn begun(
+        &self,
+        method: &Method,
+        target: &str,
+        beginning: Beginning,
+        stay: Stay,
+    ) -> Response<Body> {
+        let answer = Answer {
+            status: beginning.status,
+            dropped: beginning.dropped,
+            headers: beginning.headers,
+            ..Answer::ended(Ending::Answered)
+        };
+        match guest_answer::response(method, answer) {
+            Ok((response, dropped)) => {
+                let caller = Caller::new(self.visit, target);
+                let live = LiveBody::new(beginning.stream, caller, dropped, stay);
+                if method == Method::HEAD || guest_answer::is_bodiless(response.status()) {
+                    live.drain().await;
+                    return response;
+                }
+                response.map(|_| Body::live(live))
+            }
+            Err(bad) => self.error(StatusCode::BAD_GATEWAY, &format!("bad answer: {bad}")),
+        }
+    }
+
+    /// Runs the guest to its end, or until it flushes what it has said.
+    async fn run<B>(&self, head: &Parts, body: B) -> Result<Ran, Unanswered>
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
@@ -80,15 +130,15 @@ impl<'a> Call<'a> {
             buffers: &server.buffers,
         };
         let asks_first = head.headers.contains_key(header::EXPECT);
-        let (body, _held) = upload::read(body, asks_first, bounds)
+        let (body, upload) = upload::read(body, asks_first, bounds)
             .await
             .map_err(Unanswered::Unread)?;
         let variables = self.variables(head, &body)?;
         let waiting = Instant::now();
-        let _place = hosted.gate.enter().await.map_err(|_| Unanswered::Full)?;
+        let place = hosted.gate.enter().await.map_err(|_| Unanswered::Full)?;
         let queued = waiting.elapsed();
         let target = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
-        let _listed = server.instances.list(Underway {
+        let listed = server.instances.list(Underway {
             site: hosted.name.clone(),
             method: head.method.to_string(),
             target: target.to_owned(),
@@ -97,10 +147,18 @@ impl<'a> Call<'a> {
             since: Instant::now(),
         });
         let wall = Duration::from_millis(hosted.site.limits.wall_ms);
-        let answer = link
+        let reply = link
             .ask(&variables, &body, wall, server.hosting.queue_timeout)
             .await;
-        Ok((answer.map_err(Unanswered::NoAnswer)?, queued))
+        Ok(Ran {
+            reply: reply.map_err(Unanswered::NoAnswer)?,
+            queued,
+            stay: Stay {
+                _place: place,
+                _listed: listed,
+                _upload: upload,
+            },
+        })
     }
 
     /// The request as CGI has it.
@@ -155,7 +213,8 @@ impl<'a> Call<'a> {
     /// An answer that lies in memory until the client has taken it.
     fn buffered(&self, response: Response<Body>) -> Response<Body> {
         let mut hold = self.visit.server.buffers.hold();
-        let len = usize::try_from(response.body().len()).unwrap_or(usize::MAX);
+        let len = response.body().len().unwrap_or(0);
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
         match hold.grow(len) {
             Ok(()) => response.map(|body| body.holding(hold)),
             Err(Exhausted) => {

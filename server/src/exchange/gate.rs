@@ -1,14 +1,15 @@
 //! Bounded concurrency with a bounded queue before it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Lets so many requests in at once, and so many wait so long.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     waiting: AtomicUsize,
     queue_max: usize,
     wait_max: Duration,
@@ -21,7 +22,7 @@ pub(crate) struct Full;
 impl Gate {
     pub(crate) fn new(concurrency: usize, queue_max: usize, wait_max: Duration) -> Gate {
         Gate {
-            permits: Semaphore::new(concurrency),
+            permits: Arc::new(Semaphore::new(concurrency)),
             waiting: AtomicUsize::new(0),
             queue_max,
             wait_max,
@@ -29,12 +30,12 @@ impl Gate {
     }
 
     /// Waits for a place.
-    pub(crate) async fn enter(&self) -> Result<SemaphorePermit<'_>, Full> {
-        if let Ok(permit) = self.permits.try_acquire() {
+    pub(crate) async fn enter(&self) -> Result<OwnedSemaphorePermit, Full> {
+        if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(permit);
         }
         let _queued = Queued::new(self).ok_or(Full)?;
-        match tokio::time::timeout(self.wait_max, self.permits.acquire()).await {
+        match tokio::time::timeout(self.wait_max, Arc::clone(&self.permits).acquire_owned()).await {
             Ok(Ok(permit)) => Ok(permit),
             _ => Err(Full),
         }

@@ -76,7 +76,7 @@ pub(crate) fn response(
             HeaderValue::from_bytes(&value).map_err(|_| BadAnswer::Header)?,
         );
     }
-    let bodiless = matches!(status.code.as_u16(), 204 | 205 | 304);
+    let bodiless = is_bodiless(status.code);
     if bodiless {
         // As PHP's own servers do; it would speak of a body that is not there (or, in a 304, of one that may differ).
         headers.remove(header::CONTENT_TYPE);
@@ -96,6 +96,11 @@ pub(crate) fn response(
     }
     *response.headers_mut() = headers;
     Ok((response, dropped))
+}
+
+/// Whether responses of a status have no body.
+pub(crate) fn is_bodiless(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 204 | 205 | 304)
 }
 
 /// A status, and the words beside it when they are not the usual ones. HTTP/2 has none.
@@ -211,7 +216,7 @@ mod tests {
                 ("set-cookie", "b=2")
             ]
         );
-        assert_eq!(response.body().len(), 4);
+        assert_eq!(response.body().len(), Some(4));
     }
 
     /// Of a response: its status, the words beside it when they are not the usual ones, and how many headers were dropped.
@@ -253,7 +258,7 @@ mod tests {
             let typed: &[(&str, &[u8])] = &[("Content-Type", b"text/html")];
             let (response, _) = response(&Method::GET, answer(status, typed)).unwrap();
             assert!(response.headers().get(header::CONTENT_TYPE).is_none());
-            assert_eq!(response.body().len(), 0);
+            assert_eq!(response.body().len(), Some(0));
             assert!(response.headers().get(header::CONTENT_LENGTH).is_none());
         }
         let (response, _) = response(&Method::HEAD, answer(200, &[])).unwrap();
@@ -262,7 +267,7 @@ mod tests {
                 response.body().len(),
                 &response.headers()[header::CONTENT_LENGTH]
             ),
-            (0, &HeaderValue::from(4))
+            (Some(0), &HeaderValue::from(4))
         );
     }
 }

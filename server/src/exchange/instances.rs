@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// One of them.
@@ -20,27 +20,27 @@ pub(crate) struct Underway {
 #[derive(Debug, Default)]
 pub(crate) struct Instances {
     next: AtomicU64,
-    running: Mutex<BTreeMap<u64, Underway>>,
+    running: Arc<Mutex<BTreeMap<u64, Underway>>>,
 }
 
 /// Takes a request off the list when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Listed<'a> {
-    instances: &'a Instances,
+pub(crate) struct Listed {
+    running: Arc<Mutex<BTreeMap<u64, Underway>>>,
     number: u64,
 }
 
-impl Instances {
-    fn running(&self) -> MutexGuard<'_, BTreeMap<u64, Underway>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(running: &Mutex<BTreeMap<u64, Underway>>) -> MutexGuard<'_, BTreeMap<u64, Underway>> {
+    running.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
+impl Instances {
     /// Lists a request while the result lives.
-    pub(crate) fn list(&self, running: Underway) -> Listed<'_> {
+    pub(crate) fn list(&self, running: Underway) -> Listed {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        self.running().insert(number, running);
+        lock(&self.running).insert(number, running);
         Listed {
-            instances: self,
+            running: Arc::clone(&self.running),
             number,
         }
     }
@@ -54,12 +54,12 @@ impl Instances {
                 "ms": u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX),
             })
         };
-        self.running().values().map(row).collect()
+        lock(&self.running).values().map(row).collect()
     }
 }
 
-impl Drop for Listed<'_> {
+impl Drop for Listed {
     fn drop(&mut self) {
-        self.instances.running().remove(&self.number);
+        lock(&self.running).remove(&self.number);
     }
 }

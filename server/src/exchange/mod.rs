@@ -9,6 +9,7 @@ mod frames;
 pub(crate) mod gate;
 pub(crate) mod guest_answer;
 pub(crate) mod instances;
+pub(crate) mod live;
 mod page;
 pub(crate) mod peers;
 mod range;

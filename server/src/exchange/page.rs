@@ -20,7 +20,7 @@ pub(crate) async fn complete(
     buffers: &Buffers,
 ) -> Reply {
     let status = reply.response.status();
-    if status.as_u16() < 400 || reply.response.body().len() > 0 {
+    if status.as_u16() < 400 || reply.response.body().len() != Some(0) {
         return reply;
     }
     let own = match hosted {

@@ -52,7 +52,7 @@ where
 
 /// Finds the site that is asked, and lets it answer.
 async fn respond<B>(
-    server: &Server,
+    server: &Arc<Server>,
     peers: &Peers,
     request_id: &str,
     host: Result<&Option<Host>, &Refusal>,
@@ -108,8 +108,10 @@ fn request_id(headers: &HeaderMap, server: &Server) -> String {
 /// HTTP/1.1 leaves the body out by itself, HTTP/2 does not.
 fn drop_body(response: &mut Response<Body>) {
     let len = response.body().len();
-    if len > 0 {
+    if len != Some(0) {
         *response.body_mut() = Body::empty();
+    }
+    if let Some(len @ 1..) = len {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_LENGTH, HeaderValue::from(len));
     }

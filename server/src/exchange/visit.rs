@@ -1,5 +1,7 @@
 //! A request that has found its site: who asks whom, under which name.
 
+use std::sync::Arc;
+
 use crate::exchange::peers::Peers;
 use crate::hosting::Hosted;
 use crate::ops::log::Level;
@@ -9,8 +11,8 @@ use crate::state::Server;
 /// What stays the same while a request is answered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Visit<'a> {
-    pub(crate) server: &'a Server,
-    pub(crate) hosted: &'a Hosted,
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) hosted: &'a Arc<Hosted>,
     pub(crate) peers: &'a Peers,
     pub(crate) host: Option<&'a Host>,
     pub(crate) request_id: &'a str,

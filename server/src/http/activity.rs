@@ -16,9 +16,11 @@ pub(crate) struct Activity(Mutex<State>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests that have no response yet, and responses that are not sent yet.
+    /// Requests that have no response yet, responses whose next bytes are to be taken by the client, and those whose next
+    /// bytes are still being made.
     asking: usize,
     sending: usize,
+    making: usize,
     answered: u64,
     dropped: u64,
     /// When the last request came or the last response ended, and when bytes of a response were last taken.
@@ -31,6 +33,7 @@ impl Default for State {
         State {
             asking: 0,
             sending: 0,
+            making: 0,
             answered: 0,
             dropped: 0,
             busy: Instant::now(),
@@ -72,10 +75,27 @@ impl Activity {
         self.state().taken = Instant::now();
     }
 
-    /// A response is over.
-    fn end(&self) {
+    /// The connection asked for a piece that is not there yet: the client is not what a response waits for.
+    fn wait(&self) {
         let mut state = self.state();
         state.sending -= 1;
+        state.making += 1;
+    }
+
+    /// The piece is there.
+    fn go_on(&self) {
+        self.state().making -= 1;
+        self.begin();
+    }
+
+    /// A response is over.
+    fn end(&self, is_waiting: bool) {
+        let mut state = self.state();
+        if is_waiting {
+            state.making -= 1;
+        } else {
+            state.sending -= 1;
+        }
         state.busy = Instant::now();
     }
 
@@ -85,7 +105,8 @@ impl Activity {
         if is_stalled || (state.dropped > DROPPED_MAX && state.dropped > state.answered) {
             return Some(Over::Abuse);
         }
-        let is_idle = state.asking + state.sending == 0 && state.busy.elapsed() > idle_max;
+        let is_idle =
+            state.asking + state.sending + state.making == 0 && state.busy.elapsed() > idle_max;
         is_idle.then_some(Over::Idle)
     }
 
@@ -122,7 +143,11 @@ impl Asking {
         state.answered += 1;
         drop(state);
         activity.begin();
-        Watched { body, activity }
+        Watched {
+            body,
+            activity,
+            is_waiting: false,
+        }
     }
 }
 
@@ -140,6 +165,7 @@ impl Drop for Asking {
 pub(crate) struct Watched<B> {
     body: B,
     activity: Arc<Activity>,
+    is_waiting: bool,
 }
 
 impl<B: Body + Unpin> Body for Watched<B> {
@@ -151,6 +177,14 @@ impl<B: Body + Unpin> Body for Watched<B> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
         let polled = Pin::new(&mut self.body).poll_frame(context);
+        if polled.is_pending() != self.is_waiting {
+            self.is_waiting = polled.is_pending();
+            if self.is_waiting {
+                self.activity.wait();
+            } else {
+                self.activity.go_on();
+            }
+        }
         if matches!(polled, Poll::Ready(Some(Ok(_)))) {
             self.activity.take();
         }
@@ -168,7 +202,7 @@ impl<B: Body + Unpin> Body for Watched<B> {
 
 impl<B> Drop for Watched<B> {
     fn drop(&mut self) {
-        self.activity.end();
+        self.activity.end(self.is_waiting);
     }
 }
 
@@ -194,6 +228,11 @@ mod tests {
         assert_eq!(activity.over(LONG, SHORT), Some(Over::Abuse), "stalled");
         activity.take();
         assert_eq!(activity.over(LONG, SHORT), None, "it goes on");
+        activity.wait();
+        std::thread::sleep(SHORT * 2);
+        assert_eq!(activity.over(SHORT, SHORT), None, "its guest is silent");
+        activity.go_on();
+        assert_eq!(activity.over(SHORT, SHORT), None, "and speaks again");
         drop(body);
         for _ in 0..=DROPPED_MAX {
             assert_eq!(activity.over(LONG, LONG), None);

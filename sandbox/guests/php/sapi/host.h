@@ -46,4 +46,7 @@ int64_t host_accept(void *buffer, size_t size);
 /* Hands over status and headers, once, before the first byte of the body goes to descriptor 1. Returns 0 or a negative errno. */
 int64_t host_respond(const void *message, size_t size);
 
+/* What was written to descriptor 1 is for the client now, not only at the end. */
+void host_flush(void);
+
 #endif

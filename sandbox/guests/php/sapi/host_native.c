@@ -208,3 +208,8 @@ int64_t host_respond(const void *bytes, size_t size)
 	memcpy(text + used, "\r\n", 2);
 	return write(STDOUT_FILENO, text, used + 2) == (ssize_t) (used + 2) ? 0 : -EIO;
 }
+
+void host_flush(void)
+{
+	/* Written is sent. */
+}

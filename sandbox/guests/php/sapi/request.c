@@ -159,6 +159,15 @@ bool body_flush(void)
 	return write_all(body, size);
 }
 
+bool body_publish(void)
+{
+	if (!body_flush()) {
+		return false;
+	}
+	host_flush();
+	return true;
+}
+
 bool body_write(const char *bytes, size_t size)
 {
 	if (size > sizeof body - body_size && !body_flush()) {

@@ -34,5 +34,7 @@ bool answer_send(void);
 /* Body bytes, collected to spare traps. False when nobody takes them any more. */
 bool body_write(const char *bytes, size_t size);
 bool body_flush(void);
+/* The same, and the client is to have it before the script ends. */
+bool body_publish(void);
 
 #endif

@@ -93,7 +93,7 @@ static void flush(void *context)
 	if (context != NULL && !SG(headers_sent)) {
 		sapi_send_headers();
 	}
-	if (!body_flush()) {
+	if (context != NULL ? !body_publish() : !body_flush()) {
 		php_handle_aborted_connection();
 	}
 }
