@@ -37,7 +37,7 @@ fn every_script_is_compiled_before_the_first_request() {
         ("notes.txt", "<?php exit;"),
         (
             "failing.php",
-            "<?php http_response_code(503); echo 'later';",
+            "<?php http_response_code(503); error_log('before'); error_log('no key'); echo 'later';",
         ),
         (
             "zapp.toml",
@@ -56,7 +56,7 @@ fn every_script_is_compiled_before_the_first_request() {
         "{log}"
     );
     assert!(
-        log.contains("warm-up request /failing.php was answered 503"),
+        log.contains("warm-up request /failing.php was answered 503: [warm-up] no key"),
         "{log}"
     );
     assert!(!log.contains("warm-up request /index.php"), "{log}");

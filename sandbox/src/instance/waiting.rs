@@ -82,10 +82,10 @@ impl Waiting {
     }
 
     /// Takes what the guest has answered to the request before the one it waits for: the response, and what it wrote to
-    /// standard output, when that is buffered.
-    pub fn take_answer(&mut self) -> (Option<Response>, Vec<u8>) {
-        let [stdout, _] = self.instance.channels.take_output();
-        (self.instance.exchange.response.take(), stdout)
+    /// standard output and standard error, where they are buffered.
+    pub fn take_answer(&mut self) -> (Option<Response>, [Vec<u8>; 2]) {
+        let output = self.instance.channels.take_output();
+        (self.instance.exchange.response.take(), output)
     }
 
     /// Gives the guest its request and runs it until it waits again. Its limits and what it uses count from here.

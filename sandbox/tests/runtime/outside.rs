@@ -286,7 +286,7 @@ fn clocks_of_a_stored_snapshot_never_go_back() {
         .expect("room")
         .run_to_accept()
         .expect("it accepts");
-        let (_, shown) = waiting.take_answer();
+        let (_, [shown, _]) = waiting.take_answer();
         let earlier = time(&shown[8..]);
         let mut bytes = Vec::new();
         let frozen = waiting.freeze(false).expect("it can be frozen");
@@ -323,7 +323,7 @@ fn cpu_clock_goes_on_from_one_request_to_the_next() {
     let waiting = calls(&start, &input.concat()).build().expect("room");
     let waiting = waiting.run_to_accept().expect("it accepts");
     let mut waiting = waiting.serve_next(&Request::default()).expect("it accepts");
-    let (_, shown) = waiting.take_answer();
+    let (_, [shown, _]) = waiting.take_answer();
     let finished = waiting.serve(&Request::default());
     let shown = &shown[50 * 8..];
     let (first, second) = (time(&shown[8..]), time(&shown[48..]));

@@ -15,7 +15,7 @@ use crate::warmed::Warmed;
 const FOUND_MAX: usize = 8;
 /// A longer address is not followed.
 const ADDRESS_MAX: usize = 2048;
-/// As much is passed on of what the program says about compiling.
+/// As much is passed on of what the program says about compiling, and of its last error.
 const SAID_MAX: usize = 256;
 
 /// Warms up on a thread of its own: the runtime blocks signals there.
@@ -88,10 +88,12 @@ fn answer_all(
                 return Ok(Err(Ended::Page(index)));
             }
         };
-        let (response, body) = waiting.take_answer();
+        let (response, [body, stderr]) = waiting.take_answer();
         if let Some(response) = response.as_ref().filter(|it| it.status >= 400) {
             let (uri, status) = (uri(variables), response.status);
-            eprintln!("warm-up request {uri} was answered {status}");
+            let why = last_line(&stderr);
+            let colon = if why.is_empty() { "" } else { ": " };
+            eprintln!("warm-up request {uri} was answered {status}{colon}{why}");
         }
         let found = response.and_then(|response| leads_to(variables, &response, &body));
         if let Some(found) = found.filter(|found| {
@@ -115,7 +117,7 @@ fn answer_all(
                 return Ok(Err(Ended::Compile));
             }
         };
-        let (_, said) = waiting.take_answer();
+        let (_, [said, _]) = waiting.take_answer();
         if !said.is_empty() {
             let said = String::from_utf8_lossy(&said[..said.len().min(SAID_MAX)]);
             eprintln!("behind warm-up: {}", said.escape_debug());
@@ -125,6 +127,13 @@ fn answer_all(
         eprintln!("the program holds files of its own open; every request will find them");
     }
     Ok(Ok(waiting))
+}
+
+/// The last line that a program has said on standard error, for people.
+fn last_line(stderr: &[u8]) -> String {
+    let line = stderr.trim_ascii_end().rsplit(|byte| *byte == b'\n').next();
+    let line = line.unwrap_or_default();
+    imagefs::printable(&line[..line.len().min(SAID_MAX)])
 }
 
 /// A new instance of the program, waiting for its first request.
@@ -188,6 +197,19 @@ fn first_item(feed: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_error_is_told_on_one_line() {
+        for (stderr, line) in [
+            ("", ""),
+            ("one\n", "one"),
+            ("one\ntwo\n\n", "two"),
+            ("one\ntwo\x1b", "two\\u{1b}"),
+        ] {
+            assert_eq!(last_line(stderr.as_bytes()), line, "{stderr:?}");
+        }
+        assert_eq!(last_line(&[b'x'; 1000]).len(), SAID_MAX);
+    }
 
     fn found(status: u16, headers: &[(&str, &str)], body: &str) -> Option<(String, String)> {
         let pair = |(name, value): (&str, &str)| (name.into(), value.into());
