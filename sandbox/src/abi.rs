@@ -67,6 +67,11 @@ pub(crate) fn pointer(value: u64) -> Claimed {
     Claimed::in_register(value)
 }
 
+/// The rights in a mode; who asks for more gets none of it.
+pub(crate) fn rights(mode: u64) -> u32 {
+    low(mode) & 0o777
+}
+
 /// The low half as the signed number it is to Linux.
 pub(crate) fn int(value: u64) -> i32 {
     low(value).cast_signed()

@@ -84,9 +84,7 @@ impl Files {
 
     pub(crate) fn get_mut(&mut self, fd: i32) -> Result<&mut OpenFile, Errno> {
         let file = self.descriptor(fd)?.file;
-        Ok(self.open[file]
-            .as_mut()
-            .expect("a descriptor leads to an open file"))
+        Ok(self.opened(file))
     }
 
     /// True when another descriptor can be had.
@@ -175,9 +173,7 @@ impl Files {
     pub(crate) fn close(&mut self, fd: i32) -> Result<Option<OpenFile>, Errno> {
         let file = self.descriptor(fd)?.file;
         self.descriptors[usize::try_from(fd).expect("checked by descriptor")] = None;
-        let open = self.open[file]
-            .as_mut()
-            .expect("a descriptor leads to an open file");
+        let open = self.opened(file);
         open.descriptors -= 1;
         if open.descriptors > 0 {
             return Ok(None);
@@ -252,10 +248,13 @@ impl Files {
     }
 
     fn share(&mut self, file: usize) {
+        self.opened(file).descriptors += 1;
+    }
+
+    fn opened(&mut self, file: usize) -> &mut OpenFile {
         self.open[file]
             .as_mut()
             .expect("a descriptor leads to an open file")
-            .descriptors += 1;
     }
 }
 

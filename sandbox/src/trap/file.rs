@@ -2,7 +2,7 @@
 
 use super::Running;
 use super::stream::is_stream;
-use crate::abi::{Answer, Arguments, Errno, errno, int, pointer};
+use crate::abi::{Answer, Arguments, Errno, errno, int, pointer, rights};
 use crate::files::OpenFile;
 use crate::tree::Kind;
 
@@ -40,7 +40,7 @@ impl Running<'_> {
                 None if walked.slash => Err(Errno(libc::EISDIR)),
                 None => {
                     running.check_alive(walked.directory)?;
-                    let mode = u32::try_from(mode & 0o777).expect("masked");
+                    let mode = rights(mode);
                     let mode = mode & !running.state.process.umask();
                     let room = running.room();
                     let view = &mut running.state.view;

@@ -1,7 +1,7 @@
 //! Names: finding, listing, making, removing and renaming.
 
 use super::Running;
-use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer};
+use crate::abi::{Answer, Arguments, Errno, Stop, errno, int, pointer, rights};
 use crate::state::State;
 use crate::tree::listing::{Shown, Taken};
 use crate::tree::walk::{PATH_MAX, Walked};
@@ -174,7 +174,7 @@ impl Running<'_> {
     }
 
     fn make_directory(&mut self, directory: i32, path: u64, mode: u64) -> Answer {
-        let mode = u32::try_from(mode & 0o777).expect("masked");
+        let mode = rights(mode);
         self.with_path(directory, path, false, |running, walked| {
             if walked.node.is_some() {
                 return Err(Errno(libc::EEXIST));
@@ -385,7 +385,7 @@ impl Running<'_> {
 
     #[inline(never)]
     pub(super) fn umask(&mut self, arguments: Arguments) -> Answer {
-        let new = u32::try_from(arguments.a & 0o777).expect("masked");
+        let new = rights(arguments.a);
         Ok(self.state.process.set_umask(new).into())
     }
 }

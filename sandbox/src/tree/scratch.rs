@@ -9,6 +9,11 @@ use std::sync::Arc;
 
 const PAGE_U64: u64 = PAGE as u64;
 
+/// Where in its page a byte of a file lies.
+fn within_page(position: u64) -> usize {
+    usize::try_from(position % PAGE_U64).expect("below a page")
+}
+
 /// Largest file: offsets stay far from the edge of what arithmetic and `off_t` can hold.
 pub(crate) const FILE_SIZE_MAX: u64 = 1 << 40;
 
@@ -54,7 +59,7 @@ impl ScratchFile {
         let mut done = 0;
         while done < len {
             let at = offset + done as u64;
-            let into = usize::try_from(at % PAGE_U64).expect("below a page");
+            let into = within_page(at);
             let count = (PAGE - into).min(len - done);
             let part = &mut buffer[done..done + count];
             match self.pages.get(&(at / PAGE_U64)) {
@@ -76,7 +81,7 @@ impl ScratchFile {
         let mut done = 0;
         while done < bytes.len() {
             let at = offset + done as u64;
-            let into = usize::try_from(at % PAGE_U64).expect("below a page");
+            let into = within_page(at);
             let count = (PAGE - into).min(bytes.len() - done);
             let index = at / PAGE_U64;
             if !self.pages.contains_key(&index) {
@@ -109,7 +114,7 @@ impl ScratchFile {
         if size < self.size {
             self.pages.split_off(&size.div_ceil(PAGE_U64));
             self.base_len = self.base_len.min(size);
-            let into = usize::try_from(size % PAGE_U64).expect("below a page");
+            let into = within_page(size);
             if into > 0
                 && let Some(page) = self.pages.get_mut(&(size / PAGE_U64))
             {
@@ -180,7 +185,7 @@ impl ScratchFile {
             self.pages.insert(*at, Arc::clone(page));
         }
         // What lies behind the end shows when the file grows: it is zero, whatever the page says.
-        let into = usize::try_from(patch.size % PAGE_U64).expect("below a page");
+        let into = within_page(patch.size);
         if into > 0
             && let Some(page) = self.pages.get_mut(&(patch.size / PAGE_U64))
             && page[into..].iter().any(|byte| *byte != 0)
