@@ -24,6 +24,9 @@ fn server(load: &str, show: &str) -> Server {
     Server::start(&image, &["--server-timing", "-n", "4"])
 }
 
+/// What Contact Form 7 does: the address of the first form is that of all.
+const URI: &str = "function uri() { static $uri; return $uri ??= $_SERVER['REQUEST_URI']; } uri();";
+
 fn went_on(reply: &Reply) -> bool {
     let report = reply.header("x-zapp-report").expect("costs are reported");
     report.contains("\"after_bootstrap\":1")
@@ -138,6 +141,13 @@ fn sites_that_keep_what_belongs_to_a_visitor_are_not_used_so() {
             "shows the request that was frozen",
         ),
         ("$from = $_SERVER['REMOTE_ADDR'];", "$from,", "at byte"),
+        // case site-freeze-static
+        (URI, "uri(),", "shows the request that was frozen"),
+        (
+            "$theme = $_COOKIE ? 'dark' : 'light';",
+            "$theme,",
+            "at byte",
+        ),
         (
             "if (isset($_SERVER['ZAPP_BOOTSTRAP'])) exit('early');",
             "",
@@ -162,5 +172,41 @@ fn sites_that_keep_what_belongs_to_a_visitor_are_not_used_so() {
         assert!(log.contains(reason), "{load}: {reason:?} is not in {log}");
         let reply = server.get("/");
         assert!(reply.status == 200 && !went_on(&reply), "{load}");
+    }
+}
+
+// case site-freeze-static
+#[test]
+fn a_page_that_nobody_has_compared_is_right_all_the_same() {
+    let form = "$_SERVER['REQUEST_URI'] === '/form/' ? 'to ' . uri() : '',";
+    let server = server(URI, form);
+    wait(&server, "test");
+    for _ in 0..2 {
+        let reply = ask(&server, "test", "/form/");
+        assert!(reply.body.ends_with("to /form/good"), "{reply:?}");
+    }
+    assert!(server.log().contains("showed the request that was frozen"));
+}
+
+// case site-freeze-query
+#[test]
+fn what_a_site_decides_by_a_parameter_is_decided_for_each_request() {
+    let load = "$no_index = isset($_GET['replytocom']);";
+    let server = server(load, "$no_index ? 'noindex ' : 'index ',");
+    wait(&server, "test");
+    for (path, robots, goes_on) in [
+        ("/", "index", true),
+        ("/?replytocom=1", "noindex", false),
+        ("/?x=1&replytocom", "noindex", false),
+        ("/?x=1", "index", true),
+    ] {
+        for _ in 0..2 {
+            let reply = ask(&server, "test", path);
+            assert!(
+                reply.body.ends_with(&format!(" {robots} good")),
+                "{reply:?}"
+            );
+            assert_eq!(went_on(&reply), goes_on, "{path}");
+        }
     }
 }

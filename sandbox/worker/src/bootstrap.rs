@@ -8,19 +8,22 @@
 //! default ──▶ each warm-up request, for this address ──▶ the front page, frozen where the site calls zapp_freeze()
 //! ```
 //!
-//! A site may compute before the freeze what depends on the image, the scheme and the host, and nothing else. Three nets
-//! hold that: the guest refuses to freeze when a session is open or a cookie set; a new snapshot must answer the warm-up
-//! requests, asked by somebody else, byte for byte as the default one does; and the request that froze carries a random
-//! word, which must never be in an answer.
+//! A site may compute before the freeze what depends on the image, the scheme and the host, and nothing else. Four nets
+//! hold that: a request that has a parameter or a cookie which some script names does not go on (`named.rs`); the guest refuses to freeze when a session is open or a cookie set; a new snapshot must answer the warm-up
+//! requests, asked by somebody else, and those of random strangers, byte for byte as the default one does; and the path, the
+//! query, a cookie and the browser of the request that froze are a random word, which must never be in an answer.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use sandbox::{Finished, Instance, Request, Snapshot};
+use imagefs::Image;
+use sandbox::{Finished, Instance, Request, Snapshot, WrittenPages};
 
 use crate::load::describe;
+use crate::named::Named;
 use crate::setup::{Bootstrap, BootstrapKind, Pairs};
+use crate::stranger;
 use crate::variables::{last, uri, value, with};
 
 /// Tells the guest what to do with a warm-up request.
@@ -32,6 +35,15 @@ const ADDRESSES_MAX: usize = 4;
 const IDLE: Duration = Duration::from_secs(60);
 /// After this a snapshot is made anew, and one that was refused is tried again: a site may look at the date while it loads.
 const STALE: Duration = Duration::from_secs(3600);
+
+/// Requests of strangers by which a new snapshot is compared with the default one.
+const STRANGERS: usize = 20;
+
+/// Who asks for the warm-up pages when a new snapshot is compared.
+const VISITOR: [(&str, &str); 2] = [
+    ("HTTP_USER_AGENT", "zapp-check"),
+    ("REMOTE_ADDR", "192.0.2.7"),
+];
 
 /// Variables that make an address.
 const ADDRESS: [&[u8]; 5] = [
@@ -98,6 +110,9 @@ struct Shared {
     plan: Bootstrap,
     warmup: Vec<Pairs>,
     default: Snapshot,
+    image: Image,
+    /// What scripts ask for by name; read before the first snapshot is made.
+    named: OnceLock<Named>,
     entries: Mutex<Vec<Entry>>,
 }
 
@@ -107,12 +122,15 @@ impl Bootstraps {
         plan: &Bootstrap,
         warmup: &[Pairs],
         default: &Snapshot,
+        image: &Image,
     ) -> anyhow::Result<Bootstraps> {
         let (orders, ordered) = mpsc::channel::<Address>();
         let shared = Arc::new(Shared {
             plan: plan.clone(),
             warmup: warmup.to_vec(),
             default: default.clone(),
+            image: image.clone(),
+            named: OnceLock::new(),
             entries: Mutex::default(),
         });
         let maker = Arc::clone(&shared);
@@ -146,7 +164,12 @@ impl Bootstraps {
                 entry.settled = None;
                 self.order(address);
             }
-            return entry.made.clone();
+            let goes_on = self
+                .shared
+                .named
+                .get()
+                .is_some_and(|it| it.none_in(variables));
+            return entry.made.clone().filter(|_| goes_on);
         }
         if entries.len() == ADDRESSES_MAX {
             let idle = entries
@@ -182,6 +205,11 @@ impl Shared {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn named(&self) -> &Named {
+        self.named
+            .get_or_init(|| Named::of(&self.image, self.plan.kind))
+    }
+
     fn carry_out(&self, address: &Address) {
         let made = self.make(address);
         let host = imagefs::printable(value(address, b"HTTP_HOST"));
@@ -203,6 +231,7 @@ impl Shared {
 
     /// Makes and checks the snapshot of an address.
     fn make(&self, address: &Address) -> anyhow::Result<Made> {
+        let named = self.named();
         let word = random_word()?;
         let frozen = self.freeze(address, &word)?;
         let made = Made {
@@ -211,39 +240,41 @@ impl Shared {
         };
         let mut written = Vec::new();
         for variables in &self.warmup {
-            if !may_go_on(variables, script(&self.plan.request)) {
-                continue;
+            if may_go_on(variables, script(&self.plan.request)) && named.none_in(variables) {
+                let asked = with(&with(variables, address), &VISITOR);
+                written.push(self.compare(&made, asked)?);
             }
-            let mut asked = with(variables, address);
-            asked = with(
-                &asked,
-                &[
-                    ("HTTP_USER_AGENT", "zapp-check"),
-                    ("REMOTE_ADDR", "192.0.2.7"),
-                ],
-            );
-            let request = Request {
-                variables: last(asked),
-            };
-            let build = |snapshot: &Snapshot| {
-                let builder = Instance::builder(snapshot).request(request.clone());
-                builder.build()
-            };
-            let (found, pages) = build(&made.snapshot)?.run_warming();
-            written.push(pages);
-            ensure!(
-                !made.shows_in(&found),
-                "the answer shows the request that was frozen"
-            );
-            let ask = || Ok::<_, sandbox::Error>(build(&self.default)?.run());
-            let expected = ask()?;
-            // A page that differs from itself tells nothing.
-            if !is_same(&found, &expected) && is_same(&expected, &ask()?) {
-                bail!("{}: {}", uri(variables), difference(&found, &expected));
-            }
+        }
+        let front = with(&self.plan.request, address);
+        for _ in 0..STRANGERS {
+            self.compare(&made, stranger::asks(&front, &random_word()?))?;
         }
         made.snapshot.keep_hot(&written);
         Ok(made)
+    }
+
+    /// Asks a new snapshot and the default one the same, and says which pages the first has written.
+    fn compare(&self, made: &Made, variables: Pairs) -> anyhow::Result<WrittenPages> {
+        let uri = uri(&variables);
+        let request = Request {
+            variables: last(variables),
+        };
+        let build = |snapshot: &Snapshot| {
+            let builder = Instance::builder(snapshot).request(request.clone());
+            builder.build()
+        };
+        let (found, pages) = build(&made.snapshot)?.run_warming();
+        ensure!(
+            !made.shows_in(&found),
+            "{uri}: the answer shows the request that was frozen"
+        );
+        let ask = || Ok::<_, sandbox::Error>(build(&self.default)?.run());
+        let expected = ask()?;
+        // A page that differs from itself tells nothing.
+        if !is_same(&found, &expected) && is_same(&expected, &ask()?) {
+            bail!("{uri}: {}", difference(&found, &expected));
+        }
+        Ok(pages)
     }
 
     /// Runs the warm-up requests and the one that freezes, in one instance.
@@ -271,7 +302,8 @@ impl Shared {
             BootstrapKind::WordPress => b"wordpress",
             BootstrapKind::Call => b"call",
         };
-        requests.push(prepared(&self.plan.request, kind));
+        let freezing = stranger::asks(&self.plan.request, word);
+        requests.push(prepared(&freezing, kind));
         let mut waiting = None;
         for request in requests {
             let next = match waiting {

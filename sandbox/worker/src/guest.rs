@@ -66,7 +66,7 @@ impl Guests {
         let bootstraps = setup
             .bootstrap
             .as_ref()
-            .map(|plan| Bootstraps::start(plan, &warmed.requests, &warmed.snapshot))
+            .map(|plan| Bootstraps::start(plan, &warmed.requests, &warmed.snapshot, image))
             .transpose()?;
         Ok(Guests {
             start: Start::Warm {
