@@ -14,6 +14,7 @@ mod exit_codes;
 mod extract;
 mod guest;
 mod guest_php;
+mod import;
 mod mount;
 mod pack;
 mod pack_php;

@@ -57,6 +57,8 @@ pub(crate) enum Command {
     Verify(cmd::verify::Args),
     #[command(after_help = cmd::run::EXIT_CODES)]
     Run(Box<cmd::run::Args>),
+    #[command(after_help = EXIT_CODES)]
+    Import(cmd::import::Args),
     #[command(after_help = cmd::run::EXIT_CODES)]
     Php(cmd::php::Args),
     #[command(after_help = cmd::run::EXIT_CODES)]

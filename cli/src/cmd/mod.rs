@@ -7,6 +7,7 @@ pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod extract;
 pub(crate) mod guest;
+pub(crate) mod import;
 pub(crate) mod info;
 pub(crate) mod ls;
 #[cfg(feature = "fuse")]
@@ -44,6 +45,7 @@ pub(crate) fn run(command: Command) -> anyhow::Result<Status> {
         Command::Wp(args) => Ok(Status::Exit(wp::run(args))),
         Command::Guest(args) => guest::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Import(args) => import::run(&args),
         Command::Serve(args) => serve::run(&args),
         Command::Ls(args) => ls::run(&args),
         Command::Tree(args) => tree::run(&args),

@@ -2,11 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
-use std::process::ExitCode;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use imagefs::scan::{ScanOptions, scan};
 use sandbox::{HostTree, ImageTree, Limits, Mounts};
 use server::{Home, Manifest, PROGRAM_PATH, Size};
@@ -171,18 +171,26 @@ impl Site {
     }
 }
 
-/// PHP from the cache, built when it has never been.
+/// PHP from the cache, built when it has never been: its name and bytes.
 fn built() -> anyhow::Result<(Vec<u8>, Vec<u8>)> {
-    let path = match Guest::Php.path(&Extensions::full())? {
-        Some(path) => path,
-        None => {
-            // Only now: a flag would keep Ctrl-C from ending PHP.
-            toolchain::process::stop_on(&crate::interrupt::flag()?);
-            toolchain::guest::tell_pipes();
-            Guest::Php.build(&Extensions::full())?
-        }
-    };
+    let path = built_path()?;
     let elf = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let name = OsStr::new("php").as_bytes().to_vec();
-    Ok((name, elf))
+    Ok((b"php".to_vec(), elf))
+}
+
+/// Where that is. A process of its own builds: it handles signals, which a process that runs guests must not.
+pub(super) fn built_path() -> anyhow::Result<PathBuf> {
+    if let Some(path) = Guest::Php.path(&Extensions::full())? {
+        return Ok(path);
+    }
+    let build = Command::new(std::env::current_exe()?)
+        .args(["guest", "build", "php"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("zapp guest build php")?;
+    ensure!(build.status.success(), "PHP could not be built");
+    let line = build.stdout.trim_ascii_end();
+    let line = line.rsplit(|&b| b == b'\n').next().unwrap_or(line);
+    Ok(OsStr::from_bytes(line).into())
 }
