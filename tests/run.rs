@@ -133,6 +133,19 @@ fn directories_are_shown_where_they_are_named() {
     }
     let run = fed(args!["run", "--dir", shown, calls], &show("/f")).ok();
     assert!(content(&run), "the root when no place is named");
+    assert!(!run.stderr.contains("gone"), "{}", run.stderr);
+    // What is written there seems to be, and is not: like `sed -i` would.
+    let input = [
+        record(0, &[0, AREA, 3]),
+        b"/f\0".to_vec(),
+        record(2, &[AREA, 2]),
+        record(1, &[3, AREA, 2]),
+    ];
+    let run = fed(args!["run", "--dir", shown, calls], &input.concat()).ok();
+    let told = "zapp: 2 bytes were written and are gone";
+    assert!(run.stderr.starts_with(told), "{}", run.stderr);
+    let kept = fs::read(shown.join("f")).unwrap();
+    assert_eq!(kept, b"from the host");
     zapp(args!["run", "--dir", "/nowhere", calls]).code(127);
     zapp(args!["run", "--dir", "/etc::relative", calls]).code(125);
 }

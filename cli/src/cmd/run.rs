@@ -181,7 +181,16 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
         trace: args.trace,
         stats: args.stats,
     };
-    Ok(launch.run()?.exit_code())
+    let report = launch.run()?;
+    let written = report.usage.discarded_bytes;
+    if written > 0 && !args.stats {
+        // As with the report, somebody may have closed stderr.
+        let _ = writeln!(
+            std::io::stderr(),
+            "zapp: {written} bytes were written and are gone: what a program is shown stays as it is"
+        );
+    }
+    Ok(report.exit_code())
 }
 
 /// A program and all it gets, with stdin, stdout and stderr passed through.
