@@ -100,19 +100,11 @@ fn text(
 ) -> std::io::Result<()> {
     writeln!(out, "image id     {}", hex(&image.image_id()))?;
     writeln!(out, "tree id      {}", hex(&image.tree_id()))?;
-    let percent = |part: u64, whole: u64| {
-        if whole == 0 {
-            100.0
-        } else {
-            to_f64(part) * 100.0 / to_f64(whole)
-        }
-    };
     writeln!(
         out,
-        "size         {} bytes, {:.1} % of {} (data {}, metadata {})",
+        "size         {} bytes{} (data {}, metadata {})",
         image.image_len(),
-        percent(image.image_len(), s.plain),
-        s.plain,
+        super::share(image.image_len(), s.plain),
         s.data,
         s.metadata
     )?;
@@ -151,9 +143,4 @@ fn text(
         other => writeln!(out, "  {}", escaped(other.to_string().as_bytes()))?,
     }
     Ok(())
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a percentage for people")]
-fn to_f64(n: u64) -> f64 {
-    n as f64
 }

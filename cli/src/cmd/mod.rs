@@ -79,3 +79,23 @@ fn find(image: &Image, path: &OsStr, follow_last: bool) -> Result<Ino, ResolveEr
 fn shown(text: &OsStr) -> String {
     crate::name::escaped(text.as_bytes())
 }
+
+/// How an image's size compares with that of what is in it, for a line that has said the size; nothing of nothing.
+fn share(part: u64, whole: u64) -> String {
+    match part.saturating_mul(1000).checked_div(whole) {
+        Some(share) => format!(", {}.{} % of {whole}", share / 10, share % 10),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_of_nothing_is_not_told() {
+        assert_eq!(share(8192, 0), "");
+        assert_eq!(share(345, 1000), ", 34.5 % of 1000");
+        assert_eq!(share(8192, 1), ", 819200.0 % of 1");
+    }
+}

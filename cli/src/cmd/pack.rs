@@ -436,17 +436,14 @@ fn dry_run(args: &Args, files: &[Planned]) -> anyhow::Result<Status> {
 }
 
 fn summary(output: &Path, report: &PackReport) {
-    let percent = report.image_len.saturating_mul(1000) / report.total_size.max(1);
     eprintln!(
-        "{}: {} files, {} directories, {} symlinks; {} bytes, {}.{} % of {}",
+        "{}: {} files, {} directories, {} symlinks; {} bytes{}",
         shown(output.as_os_str()),
         report.files,
         report.dirs,
         report.symlinks,
         report.image_len,
-        percent / 10,
-        percent % 10,
-        report.total_size
+        super::share(report.image_len, report.total_size)
     );
     eprintln!("image id {}", hex(&report.image_id));
 }
