@@ -234,6 +234,9 @@ fn a_dump_and_a_folder_become_a_site_with_the_same_pages() {
         .chain(["/", "/feed/", "/?s=tempor", "/nowhere/"]);
     for path in paths {
         let (page, other) = (ours.get(path), theirs.get(path));
+        // This plugin asks for a write-ahead log: nothing was answered but 500 where SQLite agreed and could not have one.
+        let expected = if path == "/nowhere/" { 404 } else { 200 };
+        assert_eq!(page.status, expected, "{path}: {}", ours.log());
         assert_eq!(page.status, other.status, "{path}: {}", ours.log());
         let local = |server: &Server, body: &str| body.replace(&server.address.to_string(), "HOST");
         assert_eq!(
