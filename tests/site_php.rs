@@ -61,7 +61,8 @@ fn a_script_runs_where_the_site_is() {
 fn what_a_command_wrote_is_gone_and_it_says_so() {
     let scratch = Scratch::new();
     let (site, image) = site(&scratch);
-    let write = "file_put_contents('/public/hello.php', 'gone'); echo file_get_contents('/public/hello.php'); exit(5);";
+    let write =
+        "file_put_contents('hello.php', 'gone'); echo file_get_contents('hello.php'); exit(5);";
     for source in [&site, &image] {
         let run = zapp(args!["php", source, "-r", write]).code(5);
         assert_eq!(run.text(), "gone", "{}", run.stderr);
