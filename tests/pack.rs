@@ -456,3 +456,23 @@ fn progress_is_for_terminals_only() {
     assert!(run.stdout.is_empty());
     wait_for("the image", || scratch.path("a.zapp").exists());
 }
+
+#[test]
+fn an_image_is_named_as_its_source_was_called() {
+    let scratch = Scratch::new();
+    let source = scratch.dir("release-42");
+    fs::write(source.join("a"), "a").unwrap();
+    std::os::unix::fs::symlink("release-42", scratch.path("current")).unwrap();
+    for (called, image) in [
+        ("current", "current.zapp"),
+        ("current/", "current.zapp"),
+        ("release-42/.", "release-42.zapp"),
+    ] {
+        let packed = command(["pack", "-qf", called])
+            .current_dir(scratch.path(""))
+            .output()
+            .unwrap();
+        assert!(packed.status.success(), "{called}: {packed:?}");
+        fs::remove_file(scratch.path(image)).unwrap();
+    }
+}

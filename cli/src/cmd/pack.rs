@@ -270,9 +270,12 @@ fn output(args: &Args) -> anyhow::Result<PathBuf> {
         return Ok(output.clone());
     }
     let named = match (&args.source, &args.tar) {
-        (Some(source), _) => source
-            .canonicalize()
-            .with_context(|| shown(source.as_os_str()))?,
+        (Some(source), _) => {
+            let real = source.canonicalize();
+            let real = real.with_context(|| shown(source.as_os_str()))?;
+            // A link is called what it was called on the command line; `.` has no name of its own.
+            source.file_name().map_or(real, |_| source.clone())
+        }
         (None, Some(tar)) if tar.as_os_str() != "-" => tar.clone(),
         _ => bail!("the archive comes from stdin; name the image with -o"),
     };
