@@ -200,6 +200,7 @@ fn notes_tell_what_is_otherwise() {
     );
 }
 
+// case site-mtime-1980
 #[test]
 fn times_and_owners_are_what_options_say() {
     let scratch = Scratch::new();
