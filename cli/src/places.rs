@@ -33,7 +33,8 @@ const LIBRARIES: [&[u8]; 2] = [b"vendor/", b"node_modules/"];
 pub(crate) fn noted(site: &InTree<'_>) -> anyhow::Result<BTreeMap<String, String>> {
     let mut places = BTreeMap::new();
     for (path, max) in candidates(site.tree)? {
-        let Some(bytes) = writer::contents(site.tree, &path, max)? else {
+        // A database may be written just now, which packing can cope with; what cannot be read at all is met again by it.
+        let Ok(Some(bytes)) = writer::contents(site.tree, &path, max) else {
             continue;
         };
         for place in places_in(site, &bytes) {
