@@ -156,6 +156,8 @@ impl Bootstraps {
             return None;
         }
         let address = address(variables);
+        let named = self.shared.named.get();
+        let goes_on = named.is_some_and(|named| named.none_in(variables));
         let now = Instant::now();
         let mut entries = self.shared.lock();
         if let Some(entry) = entries.iter_mut().find(|entry| entry.address == address) {
@@ -164,11 +166,6 @@ impl Bootstraps {
                 entry.settled = None;
                 self.order(address);
             }
-            let goes_on = self
-                .shared
-                .named
-                .get()
-                .is_some_and(|it| it.none_in(variables));
             return entry.made.clone().filter(|_| goes_on);
         }
         if entries.len() == ADDRESSES_MAX {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use imagefs::{Image, Ino, Kind};
+use imagefs::{Image, Kind};
 
 use crate::setup::{BootstrapKind, Pairs};
 
@@ -71,36 +71,66 @@ const WORDPRESS_QUERY: [&str; 48] = [
     "rest_route",
 ];
 
-/// The names that a site's scripts have. A name that ends in `*` is the beginning of many.
+/// The names that a site's scripts have.
 #[derive(Debug, Default)]
 pub(crate) struct Named {
-    query: BTreeSet<Vec<u8>>,
-    cookies: BTreeSet<Vec<u8>>,
+    query: Names,
+    cookies: Names,
+}
+
+/// Names, looked up in the time of one however many there are.
+#[derive(Debug, Default)]
+struct Names {
+    whole: BTreeSet<Vec<u8>>,
+    /// Each the beginning of many; none is longer than [`NAME_MAX`].
+    begun: BTreeSet<Vec<u8>>,
+}
+
+impl Names {
+    /// Adds a name; one that ends in `*` is a beginning. Those that are too many stand for all there are.
+    fn add(&mut self, name: Vec<u8>) {
+        if self.whole.len() + self.begun.len() >= NAMES_MAX {
+            self.begun.insert(Vec::new());
+        } else if let Some(beginning) = name.strip_suffix(b"*") {
+            self.begun.insert(beginning.to_vec());
+        } else {
+            self.whole.insert(name);
+        }
+    }
+
+    /// Whether they hold that of a `name=value`; `a[b]` is named `a`. PHP makes `_` of what no name of its own has.
+    fn have(&self, part: &[u8]) -> bool {
+        let part = part.trim_ascii();
+        let end = part.iter().position(|b| b"=[".contains(b));
+        let plain = |b: &u8| if b". +".contains(b) { b'_' } else { *b };
+        let name: Vec<u8> = part[..end.unwrap_or(part.len())]
+            .iter()
+            .map(plain)
+            .collect();
+        let mut beginnings = (0..=name.len().min(NAME_MAX)).map(|len| &name[..len]);
+        !name.is_empty()
+            && (self.whole.contains(&name) || beginnings.any(|it| self.begun.contains(it)))
+    }
 }
 
 impl Named {
     /// Those of the scripts in an image.
     pub(crate) fn of(image: &Image, kind: BootstrapKind) -> Named {
         let mut named = Named::default();
-        let mut directories: Vec<(Vec<u8>, Ino)> = vec![(Vec::new(), image.root())];
-        while let Some((path, directory)) = directories.pop() {
-            for entry in image.read_dir(directory) {
-                let full = [&path[..], entry.name].concat();
-                match entry.kind {
-                    Kind::Directory => directories.push(([&full[..], b"/"].concat(), entry.ino)),
-                    Kind::Regular if is_script(entry.name) && !is_left_out(&full, kind) => {
-                        let is_core =
-                            kind == BootstrapKind::WordPress && full.starts_with(WORDPRESS_CORE);
-                        // A script that cannot be read cannot run either.
-                        if let Some(text) = (image.stat(entry.ino).size <= SCRIPT_MAX)
-                            .then(|| image.bytes(entry.ino).ok())
-                            .flatten()
-                        {
-                            named.read(&text, is_core);
-                        }
-                    }
-                    _ => {}
-                }
+        let mut walk = image.walk(image.root());
+        while let Some(entry) = walk.next() {
+            let path = walk.path();
+            if entry.kind != Kind::Regular
+                || !is_script(entry.name)
+                || is_left_out(path, kind)
+                || image.stat(entry.ino).size > SCRIPT_MAX
+            {
+                continue;
+            }
+            let is_core = kind == BootstrapKind::WordPress && path.starts_with(WORDPRESS_CORE);
+            // A script that cannot be read cannot run either.
+            if let Ok(text) = image.bytes(entry.ino) {
+                named.read(&text, is_core);
             }
         }
         named
@@ -125,14 +155,9 @@ impl Named {
                 if is_query && is_core && is_later {
                     continue;
                 }
-                let names = match is_query {
-                    true => &mut self.query,
-                    false => &mut self.cookies,
-                };
-                if names.len() < NAMES_MAX {
-                    names.insert(name);
-                } else {
-                    names.insert(b"*".to_vec());
+                match is_query {
+                    true => self.query.add(name),
+                    false => self.cookies.add(name),
                 }
             }
         }
@@ -141,30 +166,11 @@ impl Named {
     /// Whether a request has nothing that scripts ask for.
     pub(crate) fn none_in(&self, variables: &Pairs) -> bool {
         variables.iter().all(|(name, value)| match name.as_slice() {
-            b"QUERY_STRING" => !value.split(|b| *b == b'&').any(|it| is_in(&self.query, it)),
-            b"HTTP_COOKIE" => !value
-                .split(|b| *b == b';')
-                .any(|it| is_in(&self.cookies, it)),
+            b"QUERY_STRING" => !value.split(|b| *b == b'&').any(|it| self.query.have(it)),
+            b"HTTP_COOKIE" => !value.split(|b| *b == b';').any(|it| self.cookies.have(it)),
             _ => true,
         })
     }
-}
-
-/// Whether names hold that of a `name=value`; `a[b]` is named `a`. PHP makes `_` of what no name of its own has.
-fn is_in(names: &BTreeSet<Vec<u8>>, part: &[u8]) -> bool {
-    let part = part.trim_ascii();
-    let end = part.iter().position(|b| b"=[".contains(b));
-    let plain = |b: &u8| if b". +".contains(b) { b'_' } else { *b };
-    let name: Vec<u8> = part[..end.unwrap_or(part.len())]
-        .iter()
-        .map(plain)
-        .collect();
-    let is_begun = |known: &Vec<u8>| {
-        known
-            .strip_suffix(b"*")
-            .is_some_and(|it| name.starts_with(it))
-    };
-    !name.is_empty() && (names.contains(&name) || names.iter().any(is_begun))
 }
 
 fn is_script(name: &[u8]) -> bool {
@@ -227,6 +233,18 @@ mod tests {
     fn asks(query: &str, cookies: &str) -> Pairs {
         let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         vec![pair("QUERY_STRING", query), pair("HTTP_COOKIE", cookies)]
+    }
+
+    #[test]
+    fn names_that_are_too_many_stand_for_all() {
+        let mut names = Names::default();
+        for number in 0..NAMES_MAX {
+            assert!(!names.have(b"other=1"));
+            names.add(format!("name{number}").into_bytes());
+        }
+        assert!(names.have(b"name7=1") && !names.have(b"other=1"));
+        names.add(b"more".to_vec());
+        assert!(names.have(b"other=1") && !names.have(b"=1"));
     }
 
     // case site-freeze-query
