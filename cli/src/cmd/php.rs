@@ -13,7 +13,7 @@ use server::{Home, Manifest, PROGRAM_PATH, Size};
 use toolchain::guest::Guest;
 use toolchain::guest::php::Extensions;
 
-use super::run::{Launch, NoEntry, ingest, on_a_thread};
+use super::run::{Launch, NoEntry, ingest, on_a_thread, tell_of_lost};
 use crate::in_tree::InTree;
 
 /// Runs the PHP of a site on the command line
@@ -162,11 +162,7 @@ impl Site {
             shown: self.shown.clone(),
         }
         .run()?;
-        let written = report.usage.discarded_bytes;
-        if written > 0 {
-            let shown = self.shown;
-            eprintln!("zapp: {written} bytes were written and are gone: {shown} stays as it is");
-        }
+        tell_of_lost(&report, &self.shown);
         Ok(report.exit_code())
     }
 }

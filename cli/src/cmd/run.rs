@@ -182,15 +182,22 @@ fn instance(args: &Args) -> anyhow::Result<u8> {
         stats: args.stats,
     };
     let report = launch.run()?;
+    if !args.stats {
+        tell_of_lost(&report, "what a program is shown");
+    }
+    Ok(report.exit_code())
+}
+
+/// Says on stderr that what was written is gone, if anything was, and that `what` stays as it is.
+pub(super) fn tell_of_lost(report: &Report, what: &str) {
     let written = report.usage.discarded_bytes;
-    if written > 0 && !args.stats {
+    if written > 0 {
         // As with the report, somebody may have closed stderr.
         let _ = writeln!(
             std::io::stderr(),
-            "zapp: {written} bytes were written and are gone: what a program is shown stays as it is"
+            "zapp: {written} bytes were written and are gone: {what} stays as it is"
         );
     }
-    Ok(report.exit_code())
 }
 
 /// A program and all it gets, with stdin, stdout and stderr passed through.
