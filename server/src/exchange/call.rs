@@ -45,6 +45,11 @@ struct Ran {
     stay: Stay,
 }
 
+/// What a request asks for: its path and query.
+fn target(head: &Parts) -> &str {
+    head.uri.path_and_query().map_or("/", |uri| uri.as_str())
+}
+
 /// A request for a script.
 pub(crate) struct Call<'a> {
     visit: &'a Visit<'a>,
@@ -62,7 +67,7 @@ impl<'a> Call<'a> {
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
         let (head, body) = request.into_parts();
-        let target = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
+        let target = target(&head);
         match self.run(&head, body).await {
             Ok(Ran {
                 reply: worker::Reply::Whole(answer),
@@ -137,11 +142,10 @@ impl<'a> Call<'a> {
         let waiting = Instant::now();
         let place = hosted.gate.enter().await.map_err(|_| Unanswered::Full)?;
         let queued = waiting.elapsed();
-        let target = head.uri.path_and_query().map_or("/", |uri| uri.as_str());
         let listed = server.instances.list(Underway {
             site: hosted.name.clone(),
             method: head.method.to_string(),
-            target: target.to_owned(),
+            target: target(head).to_owned(),
             remote: self.visit.peers.client.address.clone(),
             request_id: self.visit.request_id.to_owned(),
             since: Instant::now(),
@@ -168,7 +172,7 @@ impl<'a> Call<'a> {
         let has_body = !body.is_empty() || head.headers.contains_key(header::CONTENT_LENGTH);
         let facts = Facts {
             method: head.method.as_str(),
-            uri: head.uri.path_and_query().map_or("/", |uri| uri.as_str()),
+            uri: target(head),
             protocol: protocol(head.version),
             headers: &head.headers,
             body_len: has_body.then_some(body.len()),
