@@ -9,12 +9,7 @@ use crate::support::{Scratch, args, zapp};
 /// Packs a site of these files and says whether PHP is in the image.
 fn has_php(files: &[(&str, &str)], options: &[&str]) -> bool {
     let scratch = Scratch::new();
-    let site = scratch.dir("site");
-    for (path, text) in files {
-        let path = site.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    let site = scratch.tree("site", files);
     let image = scratch.path("site.zapp");
     let line = args!["pack", "-q", site, "-o", image];
     zapp(line.into_iter().chain(options.iter().map(|&o| o.into()))).ok();

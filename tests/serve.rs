@@ -205,12 +205,7 @@ impl Reply {
 
 /// Packs files into an image.
 pub(crate) fn packed(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
-    let dir = scratch.dir("site");
-    for (name, content) in files {
-        let path = dir.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, content).unwrap();
-    }
+    let dir = scratch.tree("site", files);
     let image = scratch.path("site.zapp");
     let frames = "*.css=zframe";
     zapp(args![

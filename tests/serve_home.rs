@@ -7,17 +7,6 @@ use std::path::{Path, PathBuf};
 use crate::serve::Server;
 use crate::support::{Scratch, args, have, run, skip, zapp};
 
-/// A directory of these files.
-fn site(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
-    let site = scratch.dir("site");
-    for (path, text) in files {
-        let path = site.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
-    site
-}
-
 fn packed(scratch: &Scratch, site: &Path, options: &[&str]) -> PathBuf {
     let image = scratch.path("site.zapp");
     let line = args!["pack", "-qf", site, "-o", image];
@@ -33,7 +22,7 @@ const PLACES: &str = "<?php header('Content-Type: text/plain'); chdir(__DIR__);\
 #[test]
 fn a_path_without_its_root_is_whole() {
     let scratch = Scratch::new();
-    let tree = site(&scratch, &[("index.php", PLACES)]);
+    let tree = scratch.tree("site", &[("index.php", PLACES)]);
     for (options, home) in [
         (&[][..], "/site"),
         (&["--at", "/var/www/html/"], "/var/www/html"),
@@ -46,7 +35,7 @@ fn a_path_without_its_root_is_whole() {
     let own = "schema = 1\n[site]\nat = \"/home/me/blog\"\nroot = \"/public\"";
     let files = [("zapp.toml", own), ("public/index.php", PLACES)];
     fs::remove_file(tree.join("index.php")).unwrap();
-    let tree = site(&scratch, &files);
+    let tree = scratch.tree("site", &files);
     let server = Server::start(&packed(&scratch, &tree, &[]), &[]);
     let file = "/home/me/blog/public/index.php";
     let expected = format!("index.php /img/a.png {file} {file}");
@@ -65,8 +54,8 @@ fn absolute_paths_of_the_installation_are_right_at_its_place() {
     let rules = "AuthType Basic\nAuthName x\nAuthUserFile /var/www/html/.users\n\
         <Files \"secret.txt\">\nRequire valid-user\n</Files>\nRewriteEngine on\n\
         RewriteCond /var/www/html/there.txt -f\nRewriteRule ^moved$ there.txt\n";
-    let tree = site(
-        &scratch,
+    let tree = scratch.tree(
+        "site",
         &[
             ("index.php", page),
             ("there.txt", "there"),
@@ -97,7 +86,7 @@ fn absolute_paths_of_the_installation_are_right_at_its_place() {
 #[test]
 fn the_command_line_sees_the_same_places() {
     let scratch = Scratch::new();
-    let tree = site(&scratch, &[("index.php", PLACES)]);
+    let tree = scratch.tree("site", &[("index.php", PLACES)]);
     let image = packed(&scratch, &tree, &["--at", "/srv/blog"]);
     let code = "echo getcwd(), ' ', realpath('index.php');";
     let run = zapp(args!["run", image, "-r", code]).ok();

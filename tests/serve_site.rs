@@ -9,12 +9,7 @@ use crate::support::{Scratch, args, zapp};
 
 /// Packs a site of these files with PHP.
 fn with_php(scratch: &Scratch, files: &[(&str, &str)]) -> PathBuf {
-    let site = scratch.dir("site");
-    for (path, text) in files {
-        let path = site.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    let site = scratch.tree("site", files);
     let image = scratch.path("php.zapp");
     pack_with_php(&site, &image);
     image

@@ -45,6 +45,17 @@ impl Scratch {
         path
     }
 
+    /// A directory in it with these files, each a path and what it holds.
+    pub(crate) fn tree(&self, name: &str, files: &[(&str, &str)]) -> PathBuf {
+        let tree = self.dir(name);
+        for (path, text) in files {
+            let path = tree.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        tree
+    }
+
     /// Lets every user in: temporary directories are private.
     pub(crate) fn open_to_all(&self) {
         fs::set_permissions(self.0.path(), fs::Permissions::from_mode(0o777)).unwrap();

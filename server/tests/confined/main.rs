@@ -1,6 +1,7 @@
 //! A child under the real confinement of the front tries what it may not. Alone in its binary: the child is this binary once
 //! more.
 
+#[path = "../../../sandbox/worker/tests/confined/sys.rs"]
 mod sys;
 
 use std::collections::BTreeMap;

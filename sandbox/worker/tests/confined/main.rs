@@ -29,6 +29,16 @@ const FATAL: &[i64] = &[59, 101, 322];
 const PROBES: &[i64] = &[335, 336];
 const CLONE3: i64 = 435;
 
+/// Where some bytes are.
+fn address(bytes: &[u8]) -> u64 {
+    bytes.as_ptr().expose_provenance() as u64
+}
+
+/// Where the kernel may write some bytes.
+fn address_mut(bytes: &mut [u8]) -> u64 {
+    bytes.as_mut_ptr().expose_provenance() as u64
+}
+
 const WHAT: &str = "ZAPP_TEST_CONFINED";
 
 /// Runs `test` in a child that is confined first. What it prints comes back.
@@ -147,14 +157,13 @@ fn arguments_of_allowed_calls_are_looked_at() {
         let mut room = [0_u8; 16];
         tell(
             "prlimit-read",
-            call(302, [0, 7, 0, sys::address_mut(&mut room), 0, 0]),
+            call(302, [0, 7, 0, address_mut(&mut room), 0, 0]),
         );
         tell(
             "prlimit-set",
-            call(302, [0, 7, sys::address(&[1_u8; 16]), 0, 0, 0]),
+            call(302, [0, 7, address(&[1_u8; 16]), 0, 0, 0]),
         );
-        let open =
-            |path: &[u8], flags: u64| call(257, [AT_FDCWD, sys::address(path), flags, 0, 0, 0]);
+        let open = |path: &[u8], flags: u64| call(257, [AT_FDCWD, address(path), flags, 0, 0, 0]);
         for (name, flags) in [
             ("write", 1),
             ("both", 2),

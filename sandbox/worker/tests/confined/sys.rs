@@ -14,13 +14,3 @@ pub(crate) fn call(number: i64, [a, b, c, d, e, f]: [u64; 6]) -> i64 {
         result => result,
     }
 }
-
-/// Where some bytes are.
-pub(crate) fn address(bytes: &[u8]) -> u64 {
-    bytes.as_ptr().expose_provenance() as u64
-}
-
-/// Where the kernel may write some bytes.
-pub(crate) fn address_mut(bytes: &mut [u8]) -> u64 {
-    bytes.as_mut_ptr().expose_provenance() as u64
-}
